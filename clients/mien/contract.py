@@ -1,0 +1,111 @@
+"""What a client and the server agree on: models, tensors, labels.
+
+Every `config.pbtxt` of the model repository is held against this module by a test, and every other package takes
+names and shapes from here. The tensors of an ensemble never change: a new contract is a new ensemble name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_BATCH_SIZE = 64
+"""Most items one request may carry; the SDK splits larger batches."""
+
+FACE_SIZE = 96
+"""Side of the square crop, in pixels, that `emotion` takes."""
+
+_DTYPES: dict[str, type[np.generic]] = {"UINT8": np.uint8, "FP32": np.float32}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One tensor of a model, without its batch dimension.
+
+    Attributes:
+        name: the tensor's name on the wire.
+        datatype: Triton's name of the element type, such as ``UINT8``.
+        shape: fixed dimensions after the batch dimension.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The NumPy dtype of `datatype`."""
+        return np.dtype(_DTYPES[self.datatype])
+
+    def zeros(self, batch_size: int) -> NDArray[np.generic]:
+        """A batch of zeros, shape (batch_size, *shape): what warm-up and health checks send."""
+        return np.zeros((batch_size, *self.shape), self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A served model with one input and one output; `backend` is Triton's name for what runs it."""
+
+    name: str
+    input: TensorSpec
+    output: TensorSpec
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleSpec:
+    """What callers call: the members run one after the other, on the server.
+
+    Attributes:
+        name: model name on the wire.
+        members: the steps, in order; the first takes `input`, the last gives `output`.
+        twins: models with the last member's tensors in another format, loaded on demand.
+        labels: meaning of the output's columns, in order.
+    """
+
+    name: str
+    members: tuple[ModelSpec, ...]
+    twins: tuple[ModelSpec, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def input(self) -> TensorSpec:
+        """The tensor a caller sends."""
+        return self.members[0].input
+
+    @property
+    def output(self) -> TensorSpec:
+        """The tensor a caller gets."""
+        return self.members[-1].output
+
+
+FACES = TensorSpec("FACES", "UINT8", (FACE_SIZE, FACE_SIZE, 3))
+"""RGB crops of faces, 0..255."""
+
+PIXELS = TensorSpec("PIXELS", "FP32", (48, 48, 1))
+"""Grey levels 0..255; the classifier's first layer scales them."""
+
+EMOTION_LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""FER-2013's own order, 0..6."""
+
+PROBABILITIES = TensorSpec("PROBABILITIES", "FP32", (len(EMOTION_LABELS),))
+"""One probability a label; a row sums to 1."""
+
+EMOTION_PREPROCESS = ModelSpec("emotion_preprocess", FACES, PIXELS, "onnxruntime")
+EMOTION_CLASSIFIER = ModelSpec("emotion_classifier", PIXELS, PROBABILITIES, "onnxruntime")
+EMOTION_CLASSIFIER_SAVEDMODEL = ModelSpec("emotion_classifier_savedmodel", PIXELS, PROBABILITIES, "tensorflow")
+
+EMOTION = EnsembleSpec(
+    name="emotion",
+    members=(EMOTION_PREPROCESS, EMOTION_CLASSIFIER),
+    twins=(EMOTION_CLASSIFIER_SAVEDMODEL,),
+    labels=EMOTION_LABELS,
+)
+
+ENSEMBLES = (EMOTION,)
+"""Every ensemble this version knows."""
