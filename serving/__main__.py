@@ -1,0 +1,111 @@
+"""`python -m serving`: the local server in the foreground, and commands for the one that runs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from mien.contract import ENSEMBLES
+from mien.errors import MienError
+from serving.control import ServerControl
+from serving.errors import ServingError
+from serving.record import read_record
+from serving.repository import ModelRepository
+from serving.server import TritonServer
+from serving.settings import ServingSettings, read_settings
+from serving.watcher import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = read_settings()
+        if options.command == "verify":
+            _verify(settings)
+        elif options.command in ("load", "unload"):
+            _control(settings, options.command, options.model)
+        else:
+            _serve(settings)
+    except MienError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving",
+        description="Run the local Triton in the foreground until Ctrl-C, and heal it when something in it dies.",
+        epilog="Settings come from the environment: MIEN_STATE, MIEN_ENGINE (wheel or docker), MIEN_GRPC_PORT,"
+        " MIEN_METRICS_PORT, MIEN_MODEL_REPOSITORY and others; docs/operations.md lists them.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands; without one, the server runs")
+    commands.add_parser("verify", help="hold the files of the release against its manifest, without a server")
+    for name, text in (
+        ("load", "load a model that is not loaded at the start"),
+        ("unload", "take a model out of service"),
+    ):
+        commands.add_parser(name, help=f"{text}, on the running server").add_argument("model", metavar="MODEL")
+    return parser
+
+
+def _serve(settings: ServingSettings) -> None:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with TritonServer(settings) as server:
+        _print_summary(server)
+        Watcher(server).run(stop)
+        print("Stopping: requests in flight may finish.", flush=True)
+    print("Stopped.")
+
+
+def _print_summary(server: TritonServer) -> None:
+    with server.control() as control:
+        models = ", ".join(f"{model.name} {model.version}" for model in control.models() if model.ready)
+    releases = ", ".join(f"{name} release {manifest.release}" for name, manifest in server.releases.items())
+    print(
+        f"Serving {releases}.\n"
+        f"  gRPC      {server.endpoint}\n"
+        f"  metrics   {server.metrics_url}\n"
+        f"  models    {models}\n"
+        f"  log       {server.log_path}\n"
+        "Ctrl-C stops it.",
+        flush=True,
+    )
+
+
+def _verify(settings: ServingSettings) -> None:
+    folder = settings.model_repository if settings.model_repository.exists() else settings.shipped_repository
+    repository = ModelRepository(folder)
+    for ensemble in ENSEMBLES:
+        manifest = repository.verify(ensemble)
+        print(f"{ensemble.name} release {manifest.release}: {len(manifest.files)} files match, in {folder}")
+
+
+def _control(settings: ServingSettings, command: str, model: str) -> None:
+    record = read_record(settings.record_path)
+    if record is None:
+        raise ServingError(
+            f"No server runs on the state folder {settings.state}. Start one with `python -m serving`, or set"
+            " MIEN_STATE to the folder of the one you mean."
+        )
+    with ServerControl(record.endpoint, record.admin_key) as control:
+        if command == "load":
+            control.load(model)
+        else:
+            control.unload(model)
+    print(f"{model}: {command}ed.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

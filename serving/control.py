@@ -1,0 +1,122 @@
+"""Model control and health of a running server, over gRPC.
+
+Nothing here is retried: a refused control call answers UNAVAILABLE, like a server that is not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import grpc
+from tritonclient.grpc import InferenceServerClient, InferInput
+from tritonclient.utils import InferenceServerException
+
+from serving.engines import ADMIN_KEY_NAME
+from serving.errors import ControlError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from mien.contract import EnsembleSpec, ModelSpec
+
+_LOAD_TIMEOUT_S = 120.0
+_CALL_TIMEOUT_S = 5.0
+
+# A server that has just started is found at once instead of after gRPC's back-off of a second.
+_CHANNEL_OPTIONS = [
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """One version of a model as the server lists it; `ready` when it answers, `reason` when it does not."""
+
+    name: str
+    version: str
+    ready: bool
+    reason: str
+
+
+class ServerControl:
+    """Calls to the server at `endpoint`; `admin_key` opens those that change it. Close it, or use it in a `with`.
+
+    Every method raises ControlError if the server refuses or does not answer in time.
+    """
+
+    def __init__(self, endpoint: str, admin_key: str = "") -> None:
+        self._endpoint = endpoint
+        self._client = InferenceServerClient(endpoint, channel_args=_CHANNEL_OPTIONS)
+        self._headers = {f"triton-grpc-protocol-{ADMIN_KEY_NAME}": admin_key} if admin_key else {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._client.close()
+
+    def load(self, model: str) -> None:
+        """Load a model, or what has changed of it; a version that fails to load leaves the one served in place."""
+        with self._errors(f"load {model}"):
+            self._client.load_model(model, headers=self._headers, client_timeout=_LOAD_TIMEOUT_S)
+
+    def unload(self, model: str) -> None:
+        """Take a model out of service."""
+        with self._errors(f"unload {model}"):
+            self._client.unload_model(model, headers=self._headers, client_timeout=_LOAD_TIMEOUT_S)
+
+    def models(self) -> list[ModelState]:
+        """Every version the server knows of, ready or not."""
+        with self._errors("list its models"):
+            index = self._client.get_model_repository_index(headers=self._headers, client_timeout=_CALL_TIMEOUT_S)
+        return [ModelState(model.name, model.version, model.state == "READY", model.reason) for model in index.models]
+
+    def instances(self, model: str) -> int:
+        """How many instances each version of a loaded model runs; an ensemble has none."""
+        with self._errors(f"tell the configuration of {model}"):
+            config = self._client.get_model_config(model, client_timeout=_CALL_TIMEOUT_S).config
+        return sum(group.count * max(1, len(group.gpus)) for group in config.instance_group)
+
+    def successes(self, model: str) -> int:
+        """How many requests to a loaded model have succeeded since its load, over all its versions."""
+        with self._errors(f"tell the statistics of {model}"):
+            statistics = self._client.get_inference_statistics(model, client_timeout=_CALL_TIMEOUT_S)
+        return sum(version.inference_stats.success.count for version in statistics.model_stats)
+
+    def infer_zeros(self, model: EnsembleSpec | ModelSpec, *, timeout_s: float = _CALL_TIMEOUT_S) -> int:
+        """Run one real inference over zeros: the only proof that a model answers.
+
+        Returns:
+            the model version that answered; for an ensemble the number of its release.
+        """
+        spec = model.input
+        tensor = InferInput(spec.name, [1, *spec.shape], spec.datatype)
+        tensor.set_data_from_numpy(spec.zeros(1))
+        with self._errors(f"answer through {model.name}"):
+            result = self._client.infer(model.name, [tensor], client_timeout=timeout_s)
+        return int(result.get_response().model_version)
+
+    @contextlib.contextmanager
+    def _errors(self, action: str) -> Iterator[None]:
+        """Translate what tritonclient raises."""
+        try:
+            yield
+        except InferenceServerException as error:
+            if f"triton-grpc-protocol-{ADMIN_KEY_NAME}" in str(error):
+                reason = "this needs the admin key, and the one shown is missing or wrong."
+            elif error.status() == str(grpc.StatusCode.DEADLINE_EXCEEDED):
+                reason = "no answer came in time."
+            else:
+                reason = str(error.message())
+            raise ControlError(f"The server at {self._endpoint} did not {action}: {reason}") from error

@@ -1,0 +1,120 @@
+"""The manifest of a release: which files it consists of, where they came from, and how good it is."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime  # noqa: TC003 - pydantic reads the annotations at run time
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from serving.errors import RepositoryError
+
+MANIFEST_NAME = "manifest.json"
+
+VersionNumber = Annotated[int, Field(ge=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _inside(path: str) -> str:
+    """A manifest may come from elsewhere: its paths must not lead out of the repository."""
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts:
+        raise ValueError("the path leads out of the repository")
+    return path
+
+
+RepositoryPath = Annotated[str, AfterValidator(_inside)]
+
+
+class Dataset(BaseModel):
+    """What a release was trained on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    digest: str | None = None
+
+
+class Manifest(BaseModel):
+    """One release of an ensemble, as `<ensemble>/<release>/manifest.json` tells it.
+
+    Attributes:
+        schema_version: version of this format, ``schema`` in the file.
+        ensemble: the ensemble it is a release of.
+        release: its number, which is the ensemble's model version.
+        members: model name to version, for each step of the ensemble.
+        twins: the same for models in another format that the ensemble does not use.
+        files: SHA-256 of every file of these version directories, by path relative to the repository.
+        labels: meaning of the output's columns.
+        dataset: what it was trained on.
+        metrics: what was measured, such as ``public_test_accuracy``.
+        created_at: when, in UTC.
+        created_by: who or what made it.
+        provenance: code revision, versions of the tools, configuration.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    schema_version: Literal[1] = Field(alias="schema")
+    ensemble: str
+    release: VersionNumber
+    members: dict[str, VersionNumber]
+    twins: dict[str, VersionNumber] = {}
+    files: dict[RepositoryPath, Sha256]
+    labels: tuple[str, ...]
+    dataset: Dataset
+    metrics: dict[str, float]
+    created_at: datetime
+    created_by: str
+    provenance: dict[str, Any] = {}
+
+    def verify_files(self, repository: Path) -> None:
+        """Hold every file against its digest.
+
+        Raises:
+            RepositoryError: a file is missing or differs.
+        """
+        for name, expected in self.files.items():
+            path = repository / name
+            if not path.is_file():
+                raise RepositoryError(
+                    f"{path} is missing; release {self.release} of {self.ensemble} needs it. {_REMEDY}"
+                )
+            found = file_sha256(path)
+            if found != expected:
+                raise RepositoryError(
+                    f"{path} is damaged: its SHA-256 is {found}, the manifest of release {self.release} of"
+                    f" {self.ensemble} says {expected}. {_REMEDY}"
+                )
+
+
+_REMEDY = (
+    "If the release came with Mien, delete the working copy and start again; otherwise publish it again or roll back."
+)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in `path`.
+
+    Raises:
+        RepositoryError: it is missing, or not a manifest.
+    """
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise RepositoryError(
+            f"{path} is missing: the release has no manifest. For the shipped one, restore it from version control or"
+            " run `python -m training.export`."
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise RepositoryError(f"{path} is not a release's manifest: {field}: {first['msg']}. {_REMEDY}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,160 @@
+"""The model repository: reading its release pointer, verifying releases, and the working copy a server loads from.
+
+An ensemble's config.pbtxt is the release pointer: its steps pin one version of each member and its own version policy
+is the release's number. A server never loads from version control's folder but from a working copy of its own, for
+publishing writes there.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from mien.contract import ENSEMBLES, EnsembleSpec
+from serving.errors import RepositoryError
+from serving.manifest import MANIFEST_NAME, Manifest, read_manifest
+
+CONFIG_NAME = "config.pbtxt"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePointer:
+    """Which release an ensemble's configuration names: its number, and the version of each member."""
+
+    release: int
+    members: dict[str, int]
+
+
+class ModelRepository:
+    """A folder of models as Triton reads it, with one manifest for each release of an ensemble."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def config(self, model: str) -> model_config_pb2.ModelConfig:
+        """The model's configuration.
+
+        Raises:
+            RepositoryError: it is missing or cannot be parsed.
+        """
+        path = self.path / model / CONFIG_NAME
+        try:
+            return text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+        except FileNotFoundError as error:
+            raise RepositoryError(f"{path} is missing: {self.path} is not a model repository of Mien.") from error
+        except text_format.ParseError as error:
+            raise RepositoryError(f"{path} is not a model configuration: {error}") from error
+
+    def pointer(self, ensemble: EnsembleSpec) -> ReleasePointer:
+        """The release that the ensemble's configuration names.
+
+        Raises:
+            RepositoryError: the configuration pins no release, or leaves a member's version open.
+        """
+        config = self.config(ensemble.name)
+        versions = list(config.version_policy.specific.versions)
+        members = {step.model_name: int(step.model_version) for step in config.ensemble_scheduling.step}
+        if len(versions) != 1 or any(version < 1 for version in members.values()):
+            raise RepositoryError(
+                f"{self.path / ensemble.name / CONFIG_NAME} names no release: its version policy is {versions} and its"
+                f" steps are {members}; one version is needed in each."
+            )
+        return ReleasePointer(int(versions[0]), members)
+
+    def releases(self, ensemble: EnsembleSpec) -> list[int]:
+        """Numbers of all releases that have a manifest here, ascending."""
+        manifests = (self.path / ensemble.name).glob(f"*/{MANIFEST_NAME}")
+        return sorted(int(path.parent.name) for path in manifests if path.parent.name.isdecimal())
+
+    def manifest(self, ensemble: EnsembleSpec, release: int) -> Manifest:
+        """The manifest of a release.
+
+        Raises:
+            RepositoryError: it is missing or not a manifest.
+        """
+        return read_manifest(self.path / ensemble.name / str(release) / MANIFEST_NAME)
+
+    def verify(self, ensemble: EnsembleSpec) -> Manifest:
+        """Hold the release that would be served against its manifest, file by file.
+
+        Returns:
+            the manifest of the release.
+
+        Raises:
+            RepositoryError: a file is missing or damaged, or manifest, configuration and contract disagree.
+        """
+        pointer = self.pointer(ensemble)
+        manifest = self.manifest(ensemble, pointer.release)
+        told = (manifest.ensemble, manifest.release, manifest.members)
+        if told != (ensemble.name, pointer.release, pointer.members):
+            raise RepositoryError(
+                f"{self.path / ensemble.name / CONFIG_NAME} pins release {pointer.release} with {pointer.members}, its"
+                f" manifest tells of release {told[1]} of {told[0]} with {told[2]}. Publish it again or roll back."
+            )
+        if manifest.labels != ensemble.labels:
+            raise RepositoryError(
+                f"Release {pointer.release} of {ensemble.name} has the labels {list(manifest.labels)}, the contract"
+                f" says {list(ensemble.labels)}. Another contract needs an ensemble of another name."
+            )
+        manifest.verify_files(self.path)
+        return manifest
+
+
+def install_shipped(shipped: ModelRepository, target: Path) -> ModelRepository:
+    """Make or refresh the working copy at `target` from the repository that came with Mien.
+
+    A copy with a release newer than the shipped one is left alone: it was published there. Any other copy in which a
+    shipped file is missing or differs, be it stale or damaged, is replaced as a whole, and what it was stays beside it
+    as ``<target>.previous``. A copy is complete and verified before it gets its name.
+
+    Raises:
+        RepositoryError: the shipped repository does not verify, or the copy cannot be written.
+    """
+    working = ModelRepository(target)
+    if any(_newest(working, ensemble) > _newest(shipped, ensemble) for ensemble in ENSEMBLES):
+        return working
+    if _holds(target, shipped.path):
+        return working
+    try:
+        _replace(shipped, target)
+    except OSError as error:
+        raise RepositoryError(
+            f"The model repository cannot be copied to {target} ({error}). Set MIEN_MODEL_REPOSITORY to a folder on a"
+            " disk with room that you may write."
+        ) from error
+    return working
+
+
+def _newest(repository: ModelRepository, ensemble: EnsembleSpec) -> int:
+    return max(repository.releases(ensemble), default=0)
+
+
+def _replace(shipped: ModelRepository, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        staged = Path(staging) / "copy"
+        shutil.copytree(shipped.path, staged)
+        for ensemble in ENSEMBLES:
+            ModelRepository(staged).verify(ensemble)
+        if target.exists():
+            previous = target.with_name(f"{target.name}.previous")
+            shutil.rmtree(previous, ignore_errors=True)
+            target.rename(previous)
+        staged.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _holds(target: Path, shipped: Path) -> bool:
+    """Whether every file of `shipped` is in `target` with the same bytes."""
+    names = [path.relative_to(shipped) for path in shipped.rglob("*") if path.is_file()]
+    return all(
+        (target / name).is_file() and filecmp.cmp(shipped / name, target / name, shallow=False) for name in names
+    )

@@ -1,0 +1,345 @@
+"""One tritonserver as an object: start, stop, wait until it answers, restart."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import IO, TYPE_CHECKING, Self
+
+import psutil
+
+from mien.contract import ENSEMBLES
+from serving import keeper
+from serving.control import ServerControl
+from serving.engines import ServerPlan, create_engine
+from serving.errors import ControlError, PortTakenError, ServerStartError
+from serving.record import ServerRecord, read_record, remove_record, write_record
+from serving.repository import ModelRepository, install_shipped
+from serving.settings import LOOPBACK
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from serving.manifest import Manifest
+    from serving.settings import ServingSettings
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 0.05
+_KEEPER_MARGIN_S = 5.0
+_LOG_TAIL_LINES = 12
+
+
+class TritonServer:
+    """A tritonserver on this machine, on loopback only. As a context manager it is ready inside and gone afterwards.
+
+    Between it and the server stands a keeper process (`serving.keeper`), so that nothing is left behind when either
+    of the two dies. One state folder holds at most one server.
+
+    Example:
+        with TritonServer(read_settings()) as server:
+            print(server.endpoint)
+    """
+
+    def __init__(self, settings: ServingSettings) -> None:
+        self.settings = settings
+        self.admin_key = secrets.token_urlsafe(32)
+        self.releases: dict[str, Manifest] = {}
+        self._engine = create_engine(settings)
+        self._grpc_port = settings.grpc_port
+        self._metrics_port = settings.metrics_port
+        self._process_id = 0
+        self._keeper: subprocess.Popen[str] | None = None
+        self._lock_file: IO[str] | None = None
+        self._lifecycle = threading.RLock()
+
+    def __enter__(self) -> Self:
+        self.start()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def endpoint(self) -> str:
+        """Where to send inferences over gRPC, as ``host:port``; known once the server has been started."""
+        return f"{LOOPBACK}:{self._grpc_port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus finds the metrics."""
+        return f"http://{LOOPBACK}:{self._metrics_port}/metrics"
+
+    @property
+    def log_path(self) -> Path:
+        """Where the server's output goes."""
+        return self.settings.log_path
+
+    @property
+    def process_id(self) -> int:
+        """Process id of tritonserver, or of the docker command; 0 before the first start."""
+        return self._process_id
+
+    @property
+    def runs_stubs(self) -> bool:
+        """Whether the models run in stub processes, children of `process_id`."""
+        return self._engine.runs_stubs
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the server's process runs; whether it answers is another question (`wait_ready`)."""
+        return self._keeper is not None and self._keeper.poll() is None
+
+    def control(self) -> ServerControl:
+        """A client that may load and unload models; close it after use."""
+        return ServerControl(self.endpoint, self.admin_key)
+
+    def start(self) -> None:
+        """Verify the release and start the server, clearing first what an older one left. Does not wait for it.
+
+        Raises:
+            EngineError: this machine cannot run the engine.
+            RepositoryError: the model repository does not verify.
+            PortTakenError: another process listens on a port.
+            ServerStartError: a server already runs on this state folder, or the process cannot be started.
+        """
+        with self._lifecycle:
+            if self.is_alive:
+                return
+            self._engine.check()
+            self.settings.create_state()
+            self._take_lock()
+            try:
+                clear_leftovers(self.settings)
+                self._grpc_port = _take_port(self._grpc_port, "MIEN_GRPC_PORT")
+                self._metrics_port = _take_port(self._metrics_port, "MIEN_METRICS_PORT")
+                self._launch(self._prepare_repository())
+            except BaseException:
+                self._release_lock()
+                raise
+
+    def wait_ready(self, timeout_s: float | None = None) -> None:
+        """Return once every ensemble has answered a real inference.
+
+        Args:
+            timeout_s: how long to wait; the settings' `ready_timeout_s` if not given.
+
+        Raises:
+            ServerStartError: the server ended, or did not answer in time; the text ends with what its log says.
+        """
+        limit_s = self.settings.ready_timeout_s if timeout_s is None else timeout_s
+        deadline = time.monotonic() + limit_s
+        with self.control() as control:
+            waiting = list(ENSEMBLES)
+            while waiting:
+                if not self.is_alive:
+                    raise ServerStartError(f"The server ended while it was starting.\n{self.log_tail()}")
+                try:
+                    control.infer_zeros(waiting[0], timeout_s=max(_POLL_S, deadline - time.monotonic()))
+                    waiting.pop(0)
+                except ControlError as error:
+                    if time.monotonic() >= deadline:
+                        raise ServerStartError(f"{error} It had {limit_s:g} s.\n{self.log_tail()}") from error
+                    time.sleep(_POLL_S)
+
+    def stop(self) -> None:
+        """Let requests in flight finish, end the server and remove all it leaves; nothing happens if it has ended."""
+        with self._lifecycle:
+            if self._keeper is None:
+                return
+            self._end_keeper(self._keeper)
+            self._keeper = None
+            clear_leftovers(self.settings)
+            self._release_lock()
+
+    def restart(self) -> None:
+        """Stop the server if it runs, start it again on the same ports, and wait until it answers."""
+        with self._lifecycle:
+            self.stop()
+            self.start()
+            self.wait_ready()
+
+    def log_tail(self) -> str:
+        """The end of the server's log: its errors if it tells any, else the last lines."""
+        try:
+            lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            lines = []
+        errors = [line for line in lines if "Z E " in line or line.startswith("error:")]
+        return "\n".join([*(errors or lines)[-_LOG_TAIL_LINES:], f"The whole log: {self.log_path}"])
+
+    def _prepare_repository(self) -> ModelRepository:
+        shipped = ModelRepository(self.settings.shipped_repository)
+        repository = install_shipped(shipped, self.settings.model_repository)
+        self.releases = {ensemble.name: repository.verify(ensemble) for ensemble in ENSEMBLES}
+        return repository
+
+    def _launch(self, repository: ModelRepository) -> None:
+        token = f"mien-{secrets.token_hex(6)}"
+        plan = ServerPlan(
+            repository=repository.path,
+            models=tuple(
+                name for ensemble in ENSEMBLES for name in (*self.releases[ensemble.name].members, ensemble.name)
+            ),
+            grpc_port=self._grpc_port,
+            metrics_port=self._metrics_port,
+            token=token,
+            admin_key=self.admin_key,
+            exit_timeout_s=self.settings.exit_timeout_s,
+        )
+        launch = self._engine.launch(plan)
+        # Before the process: what is not on record could not be cleared away by a later start.
+        write_record(
+            self.settings.record_path,
+            ServerRecord(
+                token=token,
+                endpoint=self.endpoint,
+                metrics_url=self.metrics_url,
+                admin_key=self.admin_key,
+                cleanup=launch.cleanup,
+            ),
+        )
+        _rotate(self.log_path)
+        task: keeper.Task = {
+            "command": launch.command,
+            "environment": launch.environment,
+            "log": str(self.log_path),
+            # The server's own limit is for requests in flight; it needs a moment more to end.
+            "exit_timeout_s": self.settings.exit_timeout_s + 2.0,
+            "shared_memory_prefix": f"{token}-",
+            "cleanup": launch.cleanup,
+        }
+        self._keeper = _start_keeper(task, self.log_path)
+        answer = self._keeper.stdout.readline() if self._keeper.stdout else ""
+        if not answer:
+            self._end_keeper(self._keeper)
+            self._keeper = None
+            raise ServerStartError(f"{launch.command[0]} cannot be started.\n{self.log_tail()}")
+        self._process_id = int(answer)
+
+    def _end_keeper(self, process: subprocess.Popen[str]) -> None:
+        with contextlib.suppress(OSError):
+            if process.stdin:
+                process.stdin.close()
+        try:
+            process.wait(self.settings.exit_timeout_s + _KEEPER_MARGIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+    def _take_lock(self) -> None:
+        """Hold the state folder; the kernel lets go of it however this process ends."""
+        lock_file = (self.settings.state / "server.lock").open("w")
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock_file.close()
+            record = read_record(self.settings.record_path)
+            where = f" at {record.endpoint}" if record else ""
+            raise ServerStartError(
+                f"A server already runs on {self.settings.state}{where}. Stop it first, or set MIEN_STATE to another"
+                " folder."
+            ) from error
+        self._lock_file = lock_file
+
+    def _release_lock(self) -> None:
+        if self._lock_file:
+            self._lock_file.close()
+            self._lock_file = None
+
+
+def clear_leftovers(settings: ServingSettings) -> None:
+    """End the processes and remove the shared memory of the server on record, if any, and the record itself.
+
+    Its processes are known by the token in their command lines, which no other run has.
+    """
+    record = read_record(settings.record_path)
+    if record is None:
+        return
+    processes = [process for process in psutil.process_iter(["cmdline"]) if _names(process, record.token)]
+    for process in processes:
+        logger.warning("ending a process that an older server left: pid=%d", process.pid)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=_KEEPER_MARGIN_S)
+    keeper.remove_shared_memory(f"{record.token}-")
+    if record.cleanup:
+        with contextlib.suppress(OSError):
+            subprocess.run(record.cleanup, capture_output=True, check=False)
+    remove_record(settings.record_path)
+
+
+def _names(process: psutil.Process, token: str) -> bool:
+    return any(token in argument for argument in process.info["cmdline"] or ())
+
+
+def _start_keeper(task: keeper.Task, log_path: Path) -> subprocess.Popen[str]:
+    with log_path.open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", keeper.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+    if process.stdin:
+        # By the pipe and not by the command line, which other users may read: the environment is in it.
+        process.stdin.write(f"{json.dumps(task)}\n")
+        process.stdin.flush()
+    return process
+
+
+def _take_port(port: int, variable: str) -> int:
+    """The port if it is free, or for 0 one that is."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except PermissionError as error:
+            raise PortTakenError(
+                f"Port {port} needs more rights than yours. Set {variable} to one above 1023."
+            ) from error
+        except OSError as error:
+            raise PortTakenError(
+                f"Port {port} is taken{_holder(port)}. Stop what holds it, or set {variable} to another port (0 takes a"
+                " free one)."
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def _holder(port: int) -> str:
+    """Who listens on the port, as far as this user may know."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
+                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
+    except psutil.Error:
+        pass
+    return ""
+
+
+def _rotate(path: Path) -> None:
+    """Keep the log of the run before as ``<name>.1``."""
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(path.with_name(f"{path.name}.1"))
+    path.touch(mode=0o600)

@@ -1,0 +1,101 @@
+"""Where and how the local server runs, read from the environment once."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mien.errors import SettingsError
+
+LOOPBACK = "127.0.0.1"
+"""The only address the local server listens on; a cluster puts its own front before it."""
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+EngineName = Literal["wheel", "docker"]
+
+
+def _default_engine() -> EngineName:
+    """The wheel's binary where it runs, NVIDIA's container elsewhere."""
+    return "wheel" if sys.platform == "linux" and platform.machine() == "x86_64" else "docker"
+
+
+class ServingSettings(BaseSettings):
+    """Settings of the local server; each comes from ``MIEN_<NAME>`` in the environment.
+
+    Attributes:
+        state: folder of everything the server writes, created with mode 0700.
+        model_repository: the working copy that the server loads from and that publishing writes.
+        shipped_repository: where the working copy is made from.
+        engine: ``wheel`` runs the binary in nvidia-pytriton's wheel, ``docker`` NVIDIA's container.
+        triton_environment: the virtual environment of the wheel's binary.
+        docker_image: image of the engine ``docker``.
+        docker_gpus: what ``docker run --gpus`` gets; empty for none.
+        grpc_port: port of inference and control; 0 takes a free one.
+        metrics_port: port of Prometheus metrics; 0 takes a free one.
+        ready_timeout_s: how long a start may take until the first real answer.
+        exit_timeout_s: how long requests in flight may take to finish at a stop.
+        watch_interval_s: time between two looks at the server's processes.
+        health_interval_s: time between two health inferences.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="MIEN_", extra="ignore", frozen=True, protected_namespaces=())
+
+    state: Path = Path(".mien")
+    model_repository: Path = Field(default_factory=lambda data: Path(data["state"]) / "model_repository")
+    shipped_repository: Path = CHECKOUT / "model_repository"
+    engine: EngineName = Field(default_factory=_default_engine)
+    triton_environment: Path = CHECKOUT / ".venv-triton"
+    docker_image: str = "nvcr.io/nvidia/tritonserver:26.07-py3"
+    docker_gpus: str = ""
+    grpc_port: int = Field(default=8001, ge=0, le=65535)
+    metrics_port: int = Field(default=8002, ge=0, le=65535)
+    ready_timeout_s: float = Field(default=60.0, gt=0)
+    exit_timeout_s: int = Field(default=10, ge=1)
+    watch_interval_s: float = Field(default=1.0, gt=0)
+    health_interval_s: float = Field(default=5.0, gt=0)
+
+    @property
+    def record_path(self) -> Path:
+        """What is known of the running server; readable by its owner only, for it holds the admin key."""
+        return self.state / "server.json"
+
+    @property
+    def log_path(self) -> Path:
+        """Where the server's output goes."""
+        return self.state / "logs" / "triton.log"
+
+    def create_state(self) -> None:
+        """Make the state folder, readable by its owner only.
+
+        Raises:
+            SettingsError: it cannot be made.
+        """
+        try:
+            self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.log_path.parent.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"The state folder {self.state} cannot be made ({error.strerror}). Set MIEN_STATE to a folder that"
+                " you may write."
+            ) from error
+
+
+def read_settings(**overrides: object) -> ServingSettings:
+    """The settings from the environment, with `overrides` on top.
+
+    Raises:
+        SettingsError: a value does not make sense; the text names the variable and the value.
+    """
+    try:
+        return ServingSettings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = [
+            f"MIEN_{'_'.join(map(str, p['loc'])).upper()} is {p['input']!r}: {p['msg']}." for p in error.errors()
+        ]
+        raise SettingsError(" ".join(problems)) from error

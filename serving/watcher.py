@@ -1,0 +1,155 @@
+"""Keeps a server answering: looks at its processes and its answers, and heals what it can.
+
+A killed stub of a Python-based backend is never replaced by Triton itself, and all its ready flags stay true. So health
+is a real inference, and besides that every instance's process is looked at: with several instances a health inference
+can miss the dead one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from mien.contract import ENSEMBLES
+from serving.errors import ControlError, ServerStartError, ServingError
+from serving.stubs import Stub, living_stubs
+
+if TYPE_CHECKING:
+    import threading
+
+    from serving.control import ServerControl
+    from serving.server import TritonServer
+
+logger = logging.getLogger(__name__)
+
+_MAX_RESTARTS = 5
+_STABLE_S = 60.0
+_FAILED_LOOKS = 2
+
+
+class Watcher:
+    """Watches one started server until it is told to stop.
+
+    Args:
+        server: a server that is ready; its settings say how often to look.
+    """
+
+    def __init__(self, server: TritonServer) -> None:
+        self._server = server
+        self._healthy_stubs: frozenset[Stub] = frozenset()
+        self._looks_without_stub = 0
+        self._failed_inferences = 0
+        self._successes = 0
+        self._next_inference = 0.0
+        self._restarts = 0
+        self._last_restart = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Watch until `stop` is set.
+
+        Raises:
+            ServerStartError: the server failed again and again; it is left stopped.
+        """
+        with self._server.control() as control:
+            while not stop.wait(self._server.settings.watch_interval_s):
+                if trouble := self._look(control):
+                    self._restart(trouble, stop)
+
+    def _look(self, control: ServerControl) -> str:
+        """Look once and heal single models; returns why a restart is needed, if it is."""
+        if not self._server.is_alive:
+            return "its process ended"
+        if self._server.runs_stubs and (trouble := self._look_at_stubs(control)):
+            return trouble
+        if time.monotonic() >= self._next_inference:
+            self._next_inference = time.monotonic() + self._server.settings.health_interval_s
+            return self._look_at_answers(control)
+        return ""
+
+    def _look_at_stubs(self, control: ServerControl) -> str:
+        stubs = frozenset(living_stubs(self._server.process_id))
+        if stubs == self._healthy_stubs:
+            return ""
+        try:
+            short = _models_short_of_stubs(control, stubs)
+            if not short:
+                self._healthy_stubs, self._looks_without_stub = stubs, 0
+                return ""
+            # A model that is being loaded or unloaded is short of a stub for a moment; a dead one still is next time.
+            self._looks_without_stub += 1
+            if self._looks_without_stub >= _FAILED_LOOKS:
+                self._looks_without_stub = 0
+                for model, version in short:
+                    self._heal(control, model, version)
+        except ControlError as error:
+            self._looks_without_stub += 1
+            return str(error) if self._looks_without_stub > _FAILED_LOOKS else ""
+        return ""
+
+    def _heal(self, control: ServerControl, model: str, version: str) -> None:
+        """Load a model anew whose stub is dead. Triton loads only what has changed, so its files are touched first."""
+        logger.warning("stub died, loading its model again: model=%s version=%s", model, version)
+        for path in (self._server.settings.model_repository / model / version).rglob("*"):
+            os.utime(path)
+        control.load(model)
+        for ensemble in ENSEMBLES:
+            control.infer_zeros(ensemble)
+        logger.info("model answers again: model=%s version=%s", model, version)
+
+    def _look_at_answers(self, control: ServerControl) -> str:
+        """A failed inference alone proves nothing on a busy server: it counts if nobody else was answered either."""
+        try:
+            for ensemble in ENSEMBLES:
+                control.infer_zeros(ensemble)
+        except ControlError as error:
+            successes = _successes(control)
+            self._failed_inferences = 0 if successes > self._successes else self._failed_inferences + 1
+            self._successes = successes
+            logger.warning("health inference failed: in_a_row=%d error=%s", self._failed_inferences, error)
+            if self._failed_inferences >= _FAILED_LOOKS:
+                self._failed_inferences = 0
+                return str(error)
+        else:
+            self._failed_inferences = 0
+        return ""
+
+    def _restart(self, reason: str, stop: threading.Event) -> None:
+        """Restart, waiting longer each time; a while of good service forgets what was before."""
+        if time.monotonic() - self._last_restart > _STABLE_S:
+            self._restarts = 0
+        while not stop.is_set():
+            if self._restarts >= _MAX_RESTARTS:
+                self._server.stop()
+                raise ServerStartError(
+                    f"The server failed {self._restarts} times in a row and is left stopped. Last: {reason}\n"
+                    f"{self._server.log_tail()}"
+                )
+            logger.warning("restarting the server: attempt=%d reason=%s", self._restarts + 1, reason)
+            if stop.wait(2.0 ** (self._restarts - 1) if self._restarts else 0):
+                return
+            self._restarts += 1
+            self._last_restart = time.monotonic()
+            try:
+                self._server.restart()
+            except ServingError as error:
+                reason = str(error)
+            else:
+                logger.info("server answers again: endpoint=%s", self._server.endpoint)
+                return
+
+
+def _models_short_of_stubs(control: ServerControl, stubs: frozenset[Stub]) -> list[tuple[str, str]]:
+    """Model versions that are said to be ready and have fewer living stubs than instances."""
+    ready = [(state.name, state.version) for state in control.models() if state.ready]
+    living = [(stub.model, stub.version) for stub in stubs]
+    wanted = {name: control.instances(name) for name in {name for name, _ in ready}}
+    return [version for version in ready if living.count(version) < wanted[version[0]]]
+
+
+def _successes(control: ServerControl) -> int:
+    try:
+        return sum(control.successes(ensemble.name) for ensemble in ENSEMBLES)
+    except ControlError:
+        return 0

@@ -1,0 +1,82 @@
+"""Fixtures that tests of every package share: the development data and a real Triton."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from serving import EngineError, ServingSettings, TritonServer, read_settings
+from serving.engines import create_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def skip_or_fail(reason: str) -> None:
+    """Skip what this machine cannot run; in CI its absence is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of the development data; it holds `data/` and `models/`."""
+    folder = Path(os.environ.get("MIEN_TEST_DATA", "../shared"))
+    folder = folder if folder.is_absolute() else ROOT / folder
+    if not (folder / "data").is_dir():
+        skip_or_fail(f"the development data is not in {folder}; set MIEN_TEST_DATA to its folder")
+    return folder
+
+
+class MakeServer(Protocol):
+    """Makes a server that has not been started; whatever a test does to it, it is gone after the test."""
+
+    def __call__(self, state: Path, **settings: object) -> TritonServer: ...
+
+
+def server_settings(state: Path, **settings: object) -> ServingSettings:
+    """Settings of a server apart from every other: own state, own working copy, free ports."""
+    defaults: dict[str, object] = {
+        "state": state,
+        "model_repository": state / "model_repository",
+        "grpc_port": 0,
+        "metrics_port": 0,
+        "exit_timeout_s": 3,
+    }
+    return read_settings(**(defaults | settings))
+
+
+@pytest.fixture(scope="session")
+def local_triton() -> None:
+    """Skip, or fail in CI, where the local Triton cannot run."""
+    try:
+        create_engine(read_settings()).check()
+    except EngineError as error:
+        skip_or_fail(str(error))
+
+
+@pytest.fixture(scope="session")
+def triton(local_triton: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """One running server for all tests that leave it as they found it."""
+    with TritonServer(server_settings(tmp_path_factory.mktemp("triton"))) as server:
+        yield server
+
+
+@pytest.fixture
+def make_server(local_triton: None) -> Iterator[MakeServer]:
+    """For tests that break their server."""
+    with ExitStack() as stack:
+
+        def make(state: Path, **settings: object) -> TritonServer:
+            server = TritonServer(server_settings(state, **settings))
+            stack.callback(server.stop)
+            return server
+
+        yield make
