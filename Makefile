@@ -35,14 +35,40 @@ install: $(UV) python ## Everything that tests and training need
 	@$(UV) sync --quiet --locked --all-extras
 	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-triton $(UV) sync --quiet --locked --group savedmodel --project serving/local_triton
 
+# ---- what Mien does -----------------------------------------------------------------------------------------------------
+.PHONY: demo serve bench
+demo: install-serving ## A real Triton classifies the faces of two photographs (PHOTOS="…" for yours)
+	@$(RUN) -m tools.demo $(PHOTOS)
+
+serve: install-serving ## Triton in the foreground, watched; Ctrl-C stops it
+	@exec $(RUN) -m serving
+
+bench: install ## What serving costs, beside ONNX Runtime in process (BENCH="--rounds 5 --seconds 3")
+	@$(RUN) -m benchmarks.serving $(BENCH)
+
 # ---- checks -------------------------------------------------------------------------------------------------------------
-.PHONY: check test
-check: install ## Format, lint, types, unit tests
+.PHONY: check test clean
+check: install ## Format, lint, types, unit tests: what CI and the pre-commit hook run first
 	@$(UV) lock --check --quiet
+	@$(UV) lock --check --quiet --project serving/local_triton
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@$(RUN) -m pytest tests/unit
 
-test: install ## Every test this machine can run
+test: install ## Every test that this machine can run
 	@$(RUN) -m pytest
+
+clean: ## Remove both environments, the state and the caches
+	@rm -rf .venv .venv-triton .tools $(STATE) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+
+# ---- the system ---------------------------------------------------------------------------------------------------------
+# Only a few tests need these, and say so when they are missing: the example in Go is built with Debian's packages.
+DEBIAN_PACKAGES := golang-go golang-google-grpc-dev golang-goprotobuf-dev protobuf-compiler
+
+.PHONY: system-deps
+system-deps: ## Debian packages that a few tests need; as root, optional
+	@if dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1; then echo "Everything is there: $(DEBIAN_PACKAGES)"; \
+	elif ! command -v apt-get >/dev/null; then echo "Not a Debian system: install yourself what stands for $(DEBIAN_PACKAGES)." >&2; exit 1; \
+	elif [ "$$(id -u)" != 0 ]; then echo "Installing packages needs root: sudo make system-deps" >&2; exit 1; \
+	else apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(DEBIAN_PACKAGES) >/dev/null; fi

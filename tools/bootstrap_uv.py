@@ -1,7 +1,7 @@
 """Put a pinned uv into a folder, with nothing but Python's standard library.
 
-Debian's python3 brings neither pip nor a working venv unless asked for, so the Makefile cannot count on them. A wheel is
-a zip file with a known digest, and uv is one executable in it. `UV_DEFAULT_INDEX` names another package index.
+Debian's python3 brings neither pip nor a working venv unless asked for, so the Makefile cannot count on them. A wheel
+is a zip file with a known digest, and uv is one executable in it. `UV_DEFAULT_INDEX` names another package index.
 
     python3 tools/bootstrap_uv.py .tools
 """
@@ -38,10 +38,14 @@ def _wheel(digest: str) -> bytes:
     index = os.environ.get("UV_DEFAULT_INDEX", "https://pypi.org/simple").rstrip("/") + "/uv/"
     link = re.search(rf'href="([^"#]+)#sha256={digest}"', _get(index).decode())
     if link is None:
-        sys.exit(f"{index} does not list uv {VERSION} for this machine. Install uv {VERSION} yourself: make UV=/path/to/uv")
+        sys.exit(
+            f"{index} does not list uv {VERSION} for this machine. Install uv {VERSION} yourself: make UV=/path/to/uv"
+        )
     wheel = _get(urljoin(index, link[1]))
     if hashlib.sha256(wheel).hexdigest() != digest:
-        sys.exit(f"{link[1]} came with another SHA-256 than {digest}: it was damaged or replaced on the way. Try again.")
+        sys.exit(
+            f"{link[1]} came with another SHA-256 than {digest}: it was damaged or replaced on the way. Try again."
+        )
     return wheel
 
 
