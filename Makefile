@@ -6,9 +6,9 @@ SHELL := /bin/bash
 # uv is brought along, pinned; UV=/path/to/uv takes another. Python 3.11 or 3.12: the first of these that is there.
 UV ?= .tools/uv
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { command -v $$p; break; }; done)
-STATE := $(or $(MIEN_STATE),.mien)
 RUN := .venv/bin/python
 
+export UV
 export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 # An environment of the caller's own must not leak into ours.
@@ -59,8 +59,8 @@ check: install ## Format, lint, types, unit tests: what CI and the pre-commit ho
 test: install ## Every test that this machine can run
 	@$(RUN) -m pytest
 
-clean: ## Remove both environments, the state and the caches
-	@rm -rf .venv .venv-triton .tools $(STATE) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+clean: ## Remove both environments and the caches; releases and other state stay
+	@rm -rf .venv .venv-triton .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
 # ---- the system ---------------------------------------------------------------------------------------------------------
 # Only a few tests need these, and say so when they are missing: the example in Go is built with Debian's packages.
