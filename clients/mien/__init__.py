@@ -1,0 +1,49 @@
+"""Mien's client: find the faces in pictures and videos and name their emotions on a Triton Inference Server."""
+
+from mien.client import AsyncEmotionClient, EmotionClient
+from mien.errors import (
+    AccessDeniedError,
+    DeadlineExceededError,
+    DetectorError,
+    InferenceError,
+    MediaError,
+    MediaTooLargeError,
+    MienError,
+    ModelNotFoundError,
+    RequestRejectedError,
+    ServerOverloadedError,
+    ServerUnavailableError,
+    SettingsError,
+    TensorError,
+)
+from mien.faces import Box, Face, Landmarks
+from mien.results import Emotion, ModelStatus, Predictions, Recognition, RecognizedFace, Result
+from mien.settings import ClientSettings
+
+__all__ = [
+    "AccessDeniedError",
+    "AsyncEmotionClient",
+    "Box",
+    "ClientSettings",
+    "DeadlineExceededError",
+    "DetectorError",
+    "Emotion",
+    "EmotionClient",
+    "Face",
+    "InferenceError",
+    "Landmarks",
+    "MediaError",
+    "MediaTooLargeError",
+    "MienError",
+    "ModelNotFoundError",
+    "ModelStatus",
+    "Predictions",
+    "Recognition",
+    "RecognizedFace",
+    "RequestRejectedError",
+    "Result",
+    "ServerOverloadedError",
+    "ServerUnavailableError",
+    "SettingsError",
+    "TensorError",
+]

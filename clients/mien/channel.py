@@ -1,0 +1,122 @@
+"""The gRPC channel: where it leads, how it is secured, when a request is sent again."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from mien.errors import SettingsError
+from mien.settings import address_family
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mien.settings import ClientSettings
+
+Options = list[tuple[str, Any]]
+
+INFER = {"service": "inference.GRPCInferenceService", "method": "ModelInfer"}
+
+
+def target(settings: ClientSettings) -> str:
+    """The channel's target: every address of it takes part in the round robin."""
+    family = address_family(settings.endpoints[0])
+    if family is not None:
+        return f"{family}:{','.join(settings.endpoints)}"
+    (endpoint,) = settings.endpoints
+    return endpoint if endpoint.startswith("dns:///") else f"dns:///{endpoint}"
+
+
+def options(settings: ClientSettings) -> Options:
+    """Channel options: balancing and retries, message sizes, keepalive, quick reconnection."""
+    chosen: Options = [
+        ("grpc.service_config", json.dumps(service_config(settings.retry_attempts))),
+        # Names in DNS must not overrule the service config above.
+        ("grpc.service_config_disable_resolution", 1),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        # A request larger than this buffer is never sent again; gRPC's default, 256 KiB, is ten faces.
+        ("grpc.per_rpc_retry_buffer_size", settings.max_message_bytes),
+        ("grpc.keepalive_time_ms", round(settings.keepalive_s * 1000)),
+        ("grpc.keepalive_timeout_ms", round(settings.keepalive_timeout_s * 1000)),
+        # Pings without calls would break Triton's default rule of at most one in five minutes: it hangs up.
+        ("grpc.keepalive_permit_without_calls", 0),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+    ]
+    if settings.tls_server_name is not None:
+        chosen.append(("grpc.ssl_target_name_override", settings.tls_server_name))
+    return chosen
+
+
+def service_config(attempts: int) -> dict[str, Any]:
+    """The service config: round robin, and for inference alone retries with jitter inside the call's deadline.
+
+    An inference changes nothing on the server, so it may be sent again. NOT_FOUND is among the reasons because a server
+    that is shutting down gives it for a moment. Under a flood of failures the throttle stops retries, so that they do
+    not add to an overload.
+    """
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if attempts > 1:
+        config["retryThrottling"] = {"maxTokens": 200, "tokenRatio": 1}
+        config["methodConfig"] = [
+            {
+                "name": [INFER],
+                "retryPolicy": {
+                    "maxAttempts": attempts,
+                    "initialBackoff": "0.1s",
+                    "maxBackoff": "2s",
+                    "backoffMultiplier": 3,
+                    "retryableStatusCodes": ["UNAVAILABLE", "NOT_FOUND"],
+                },
+            }
+        ]
+    return config
+
+
+def credentials(settings: ClientSettings) -> grpc.ChannelCredentials | None:
+    """TLS credentials; None for a plain connection.
+
+    Raises:
+        SettingsError: a PEM file cannot be read.
+    """
+    if not settings.uses_tls:
+        return None
+    return grpc.ssl_channel_credentials(
+        root_certificates=_read_pem("tls_root_ca", settings.tls_root_ca),
+        private_key=_read_pem("tls_client_key", settings.tls_client_key),
+        certificate_chain=_read_pem("tls_client_cert", settings.tls_client_cert),
+    )
+
+
+def _read_pem(name: str, path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"Setting {name} (MIEN_{name.upper()}) is {path}, which cannot be read: {error.strerror or error}."
+        ) from error
+    if b"-----BEGIN " not in content:
+        raise SettingsError(f"Setting {name} (MIEN_{name.upper()}) is {path}, which is not a PEM file.")
+    return content
+
+
+def open_channel(settings: ClientSettings) -> grpc.Channel:
+    """A channel for threads; it connects with the first call."""
+    secret = credentials(settings)
+    if secret is None:
+        return grpc.insecure_channel(target(settings), options(settings))
+    return grpc.secure_channel(target(settings), secret, options(settings))
+
+
+def open_async_channel(settings: ClientSettings) -> grpc.aio.Channel:
+    """A channel for the running event loop; it connects with the first call."""
+    secret = credentials(settings)
+    if secret is None:
+        return grpc.aio.insecure_channel(target(settings), options(settings))
+    return grpc.aio.secure_channel(target(settings), secret, options(settings))

@@ -1,0 +1,34 @@
+"""One deadline for everything in a call."""
+
+from __future__ import annotations
+
+import time
+
+from mien.errors import DeadlineExceededError, SettingsError
+
+
+class Deadline:
+    """A moment by which a whole call must be over.
+
+    Args:
+        seconds: from now on; more than 0.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        if not seconds > 0:
+            raise SettingsError(f"deadline_s is {seconds!r}: give a number of seconds above 0.")
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def remaining_s(self) -> float:
+        """Seconds left, more than 0.
+
+        Raises:
+            DeadlineExceededError: there are none.
+        """
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceededError(
+                f"The call was not over within {self.seconds:g} s; allow more time (deadline_s) or give it less to do."
+            )
+        return left

@@ -1,0 +1,231 @@
+"""Face detectors: YuNet, and OpenCV's Haar cascade where YuNet cannot be had.
+
+A detector is shared by all threads; OpenCV's own objects are not thread-safe, so each call borrows one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import cv2
+import numpy as np
+
+from mien import downloads
+from mien.errors import DetectorError
+from mien.faces import Box, Face, Landmarks
+from mien.settings import YUNET_FILE, YUNET_SHA256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from mien.settings import ClientSettings
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+COARSE_SIZE = 320
+"""Longest side of the first, cheap pass: it finds faces down to a 15th of the picture."""
+
+PORTRAIT_SHARE = 1 / 3
+"""A face that takes this share of the picture's longer side makes the picture a portrait: no finer pass."""
+
+MAX_ENLARGEMENT = 2.5
+"""YuNet finds faces of 20 pixels reliably; enlarged by this much, some of 12 too. More finds no more."""
+
+NMS_IOU = 0.3
+_NO_ROWS = np.zeros((0, 15), np.float32)
+MAX_FACES = 5000
+
+
+class FaceDetector(Protocol):
+    """Finds faces; may be called by several threads at once."""
+
+    name: str
+
+    def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
+        """Faces of a picture (H, W, 3) uint8 RGB, the largest first."""
+
+
+class YuNetDetector:
+    """YuNet (Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", 2023) through OpenCV.
+
+    It is trained for faces of about 10 to 300 pixels, so a picture is looked at twice: at 320 pixels for the large
+    faces and, unless that showed a portrait, at up to `size` pixels for the small ones.
+
+    Args:
+        model: path of the ONNX file.
+        size: longest side, in pixels, of the finer pass.
+        threshold: least score of a face.
+
+    Raises:
+        DetectorError: the file is missing or no YuNet model.
+    """
+
+    name = "yunet"
+
+    def __init__(self, model: Path, size: int = 1280, threshold: float = 0.6) -> None:
+        try:
+            content = np.frombuffer(model.read_bytes(), np.uint8)
+        except OSError as error:
+            raise DetectorError(f"The YuNet file {model} cannot be read: {error.strerror or error}.") from error
+        if not content.size:
+            raise DetectorError(f"The YuNet file {model} is empty.")
+        self._model = model
+        self._size = size
+        self._networks = _Pool(lambda: self._load(content, threshold))
+        self.detect(
+            np.zeros((32, 32, 3), np.uint8)
+        )  # a file that is another network fails here, not at a user's picture
+
+    def _load(self, content: NDArray[np.uint8], threshold: float) -> cv2.FaceDetectorYN:
+        try:
+            return cv2.FaceDetectorYN.create(
+                "onnx", content, np.empty(0, np.uint8), (32, 32), threshold, NMS_IOU, MAX_FACES
+            )
+        except cv2.error as error:
+            raise self._not_yunet() from error
+
+    def _not_yunet(self) -> DetectorError:
+        return DetectorError(
+            f"{self._model} is not a YuNet model that OpenCV {cv2.__version__} can load ({YUNET_FILE})."
+        )
+
+    def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
+        """Faces of a picture (H, W, 3) uint8 RGB, the largest first."""
+        height, width = picture.shape[:2]
+        longest = max(height, width)
+        coarse, fine = COARSE_SIZE / longest, min(self._size / longest, MAX_ENLARGEMENT)
+        bgr = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), np.uint8)
+        rows = self._pass(bgr, min(coarse, MAX_ENLARGEMENT))
+        is_portrait = bool(len(rows)) and rows[:, 2:4].max() >= PORTRAIT_SHARE * longest
+        if fine > coarse and not is_portrait:
+            rows = np.concatenate([rows, self._pass(bgr, fine)])
+        faces = [face for face in map(_face_of_row, _without_duplicates(rows)) if face.box.is_sane(width, height)]
+        return sorted(faces, key=lambda face: -face.box.area)
+
+    def _pass(self, bgr: NDArray[np.uint8], scale: float) -> NDArray[np.float32]:
+        """One run of the network at `scale`: rows of box, five points and score, in the picture's own pixels."""
+        height, width = bgr.shape[:2]
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        scaled = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        with self._networks.borrow() as network:
+            try:
+                network.setInputSize(size)
+                rows = network.detect(scaled)[1]
+            except cv2.error as error:
+                raise self._not_yunet() from error
+        found: NDArray[np.float32] = np.asarray(_NO_ROWS if rows is None else rows, np.float32)
+        finite: NDArray[np.float32] = found[np.isfinite(found).all(axis=1)]
+        finite[:, 0:14:2] *= width / size[0]
+        finite[:, 1:14:2] *= height / size[1]
+        return finite
+
+
+def _without_duplicates(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The best-scored row of each face: both passes may have found it."""
+    if not len(rows):
+        return rows
+    kept = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 14].tolist(), 0.0, NMS_IOU)
+    return rows[np.asarray(kept, int).ravel()]
+
+
+def _face_of_row(row: NDArray[np.float32]) -> Face:
+    x, y, width, height, *points, score = (float(value) for value in row)
+    pairs = list(zip(points[::2], points[1::2], strict=True))
+    return Face(Box(x, y, width, height), min(score, 1.0), Landmarks(*pairs))
+
+
+class HaarDetector:
+    """OpenCV's frontal-face Haar cascade, part of OpenCV itself: no score, no landmarks, about half of YuNet's faces.
+
+    Args:
+        size: longest side, in pixels, at which faces are looked for.
+    """
+
+    name = "haar"
+
+    def __init__(self, size: int = 1280) -> None:
+        self._size = size
+        self._cascades = _Pool(self._load)
+
+    @staticmethod
+    def _load() -> cv2.CascadeClassifier:
+        path = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
+        cascade = cv2.CascadeClassifier(str(path))
+        if cascade.empty():
+            raise DetectorError(
+                f"OpenCV {cv2.__version__} has no Haar cascade at {path}; reinstall opencv-python-headless."
+            )
+        return cascade
+
+    def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
+        """Faces of a picture (H, W, 3) uint8 RGB, the largest first."""
+        height, width = picture.shape[:2]
+        scale = min(1.0, self._size / max(height, width))
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        if scale < 1:
+            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        with self._cascades.borrow() as cascade:
+            found = cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=5)
+        boxes = [Box(*(float(value) / scale for value in row)) for row in found]
+        faces = [Face(box) for box in boxes if box.is_sane(width, height)]
+        return sorted(faces, key=lambda face: -face.box.area)
+
+
+def load_detector(settings: ClientSettings) -> FaceDetector:
+    """The detector that `settings` ask for; YuNet is fetched into the cache the first time.
+
+    Raises:
+        DetectorError: YuNet was asked for, or a file given, and it cannot be loaded.
+    """
+    if settings.detector == "haar":
+        return HaarDetector(settings.detector_size)
+    try:
+        model = settings.yunet_path or downloads.fetch_once(
+            settings.yunet_url, YUNET_SHA256, settings.cache_dir / YUNET_FILE
+        )
+    except DetectorError as error:
+        if settings.detector == "yunet":
+            raise DetectorError(f"{error} {_ways_to_yunet(settings)}") from error
+        logger.warning(
+            "%s Falling back to OpenCV's Haar cascade, which finds about half as many faces. %s",
+            error,
+            _ways_to_yunet(settings),
+        )
+        return HaarDetector(settings.detector_size)
+    return YuNetDetector(model, settings.detector_size, settings.detector_threshold)
+
+
+def _ways_to_yunet(settings: ClientSettings) -> str:
+    return (
+        f"To have YuNet without this download, put {YUNET_FILE} into {settings.cache_dir}, name its path in "
+        "MIEN_YUNET_PATH, or name a mirror in MIEN_YUNET_URL."
+    )
+
+
+class _Pool(Generic[T]):
+    """Objects that only one thread may use at a time; as many as there were threads at once."""
+
+    def __init__(self, create: Callable[[], T]) -> None:
+        self._create = create
+        self._idle: list[T] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def borrow(self) -> Iterator[T]:
+        with self._lock:
+            item = self._idle.pop() if self._idle else None
+        if item is None:
+            item = self._create()
+        try:
+            yield item
+        finally:
+            with self._lock:
+                self._idle.append(item)
