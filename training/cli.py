@@ -1,0 +1,70 @@
+"""The command line, ``python -m training …``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.errors import MienError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Heavy imports stay inside the commands: `--help` must not wait for them, and the backend of Keras is chosen first.
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+_ROOT = Path(__file__).resolve().parent.parent
+_WEIGHTS = _ROOT / "training" / "weights" / "vgg_half.weights.h5"
+
+Data = Annotated[Path, typer.Argument(help="Dataset: a directory, a zip of one, or a CSV file.")]
+
+
+@app.callback()
+def training() -> None:
+    """From a dataset of faces to an evaluated, exported model."""
+
+
+@app.command()
+def export(
+    network: Annotated[str, typer.Option(help="Name of the network.")] = "vgg_half",
+    weights: Annotated[Path, typer.Option(help="Keras weights file of that network.")] = _WEIGHTS,
+    repository: Annotated[Path, typer.Option(help="Model repository to write into.")] = _ROOT / "model_repository",
+    release: Annotated[int, typer.Option(min=1, help="Version number of the release.")] = 1,
+    temperature: Annotated[float, typer.Option(min=1e-3, help="Divides the logits before the softmax.")] = 1.0,
+    data: Annotated[Path | None, typer.Option(help="Dataset whose validation split gives the metrics.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write over a release of that number.")] = False,
+    created_by: Annotated[str | None, typer.Option(help="Who makes it, for the manifest; default: the user.")] = None,
+) -> None:
+    """Write a release into a model repository: ONNX, SavedModel, golden outputs, manifest."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from training import evaluate
+    from training.dataset import load
+    from training.export.manifest import DatasetReference
+    from training.export.release import Candidate, export_release
+
+    extra: dict[str, Any] = {"created_by": created_by} if created_by else {}
+    candidate = Candidate(network, weights, DatasetReference("FER-2013, Training split"), temperature, **extra)
+    split = load(data).splits["validation"] if data else None
+    manifest = export_release(
+        candidate,
+        repository,
+        release,
+        replace=replace,
+        measure=(lambda path: evaluate.onnx_metrics(path, split)) if split else None,
+    )
+    typer.echo(f"Release {release} is in {repository}; its manifest is {manifest}.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an expected error ends in a sentence and its exit code."""
+    try:
+        app(arguments)
+    except MienError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,213 @@
+"""A trained network becomes a release: ONNX and SavedModel members, golden outputs and a manifest.
+
+Weights trained under any Keras backend are loaded under TensorFlow and written from there.
+
+Parity. ONNX Runtime, TensorFlow and Keras sum the same float32 products in different orders. Grey levels are sums of
+twelve products of at most 255, so rounding stays near 1e-5 of them; through the network the probabilities of 1,000
+synthetic faces were seen to differ by at most 6e-7. The tolerances leave a factor of ten and more for other machines
+and stay far below anything that a caller can see; an export that exceeds them fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from mien.contract import EMOTION, EMOTION_CLASSIFIER, EMOTION_CLASSIFIER_SAVEDMODEL, EMOTION_PREPROCESS
+from training import networks, preprocessing
+from training.errors import ExportError
+from training.export import golden
+from training.export.manifest import DatasetReference, build_manifest, digest_files, environment, save_manifest, sha256
+from training.export.onnx_format import OPSET, save_onnx
+from training.export.saved_model import SIGNATURE, save_saved_model
+from training.onnx_inference import OnnxModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+PIXELS_TOLERANCE = 1e-3
+"""Largest difference of a grey level (0..255) between formats."""
+
+PROBABILITIES_TOLERANCE = 1e-5
+"""Largest difference of a probability between formats."""
+
+PARITY_FACES = 1_000
+
+ONNX_FILE = "model.onnx"
+SAVED_MODEL_DIRECTORY = "model.savedmodel"
+MANIFEST_FILE = "manifest.json"
+GOLDEN_FILE = "golden.npz"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained network, and what its manifest says about it.
+
+    Attributes:
+        network: name in `training.networks`.
+        weights: Keras weights file of that network.
+        dataset: what it was trained on.
+        temperature: logits are divided by it before the softmax; 1 changes nothing.
+        created_by: who or what made it.
+        provenance: further facts for the manifest, such as the run's configuration.
+    """
+
+    network: str
+    weights: Path
+    dataset: DatasetReference
+    temperature: float = 1.0
+    created_by: str = field(default_factory=getpass.getuser)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def export_release(
+    candidate: Candidate,
+    repository: Path,
+    release: int,
+    *,
+    replace: bool = False,
+    measure: Callable[[Path], Mapping[str, Any]] | None = None,
+) -> Path:
+    """Write `candidate` as version `release` of every model of the ensemble `emotion`.
+
+    Everything is written and checked beside the repository, then renamed into it, the manifest's directory last: a
+    failed export changes nothing.
+
+    Args:
+        candidate: what to export.
+        repository: root of a model repository; made if it is not there.
+        release: version number of all its models.
+        replace: write over a release of that number; otherwise that is an error.
+        measure: called with the classifier's ONNX file; what it returns goes into the manifest as ``metrics``.
+
+    Returns:
+        The manifest's path.
+
+    Raises:
+        ExportError: the release exists, or the exported models differ from Keras.
+        TrainingError: unknown network, or the weights are not its weights.
+    """
+    targets = [Path(model, str(release)) for model in _models()]
+    taken = [target for target in targets if (repository / target).exists()]
+    if taken and not replace:
+        message = f"{repository} has {taken[0]} already. Choose another number with --release, or add --replace."
+        raise ExportError(message)
+    repository.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=repository.parent, prefix=f".{repository.name}-") as staging:
+        stage = Path(staging)
+        _write(candidate, stage, release, measure)
+        for target in targets:
+            _move(stage / target, repository / target, Path(staging, "replaced", target))
+    return repository / EMOTION.name / str(release) / MANIFEST_FILE
+
+
+def probabilities_model(candidate: Candidate) -> keras.Model:
+    """The classifier as it is served: network, temperature, softmax; (N, 48, 48, 1) to (N, 7) float32."""
+    network = networks.build(candidate.network)
+    networks.load_weights(network, candidate.weights)
+    logits = network.output
+    if candidate.temperature != 1.0:
+        logits = layers.Rescaling(1 / candidate.temperature)(logits)
+    return keras.Model(network.input, layers.Softmax()(logits), name=EMOTION_CLASSIFIER.name)
+
+
+def _models() -> tuple[str, ...]:
+    return (*(m.name for m in EMOTION.members), *(t.name for t in EMOTION.twins), EMOTION.name)
+
+
+def _write(
+    candidate: Candidate, stage: Path, release: int, measure: Callable[[Path], Mapping[str, Any]] | None
+) -> None:
+    _require_tensorflow()
+    directories = {model: stage / model / str(release) for model in _models()}
+    for directory in directories.values():
+        directory.mkdir(parents=True)
+    preprocess, classifier = preprocessing.grey48(), probabilities_model(candidate)
+    preprocess_onnx = directories[EMOTION_PREPROCESS.name] / ONNX_FILE
+    classifier_onnx = directories[EMOTION_CLASSIFIER.name] / ONNX_FILE
+    saved_model = directories[EMOTION_CLASSIFIER_SAVEDMODEL.name] / SAVED_MODEL_DIRECTORY
+    save_onnx(preprocess, EMOTION_PREPROCESS, preprocess_onnx)
+    save_onnx(classifier, EMOTION_CLASSIFIER, classifier_onnx)
+    save_saved_model(classifier, EMOTION_CLASSIFIER_SAVEDMODEL, saved_model)
+
+    faces = golden.synthetic_faces(PARITY_FACES)
+    pixels = preprocess.predict(faces, verbose=0)
+    probabilities = classifier.predict(pixels, verbose=0)
+    parity = {
+        EMOTION_PREPROCESS.name: _parity(
+            preprocess_onnx, pixels, OnnxModel(preprocess_onnx).predict(faces), PIXELS_TOLERANCE
+        ),
+        EMOTION_CLASSIFIER.name: _parity(
+            classifier_onnx, probabilities, OnnxModel(classifier_onnx).predict(pixels), PROBABILITIES_TOLERANCE
+        ),
+        EMOTION_CLASSIFIER_SAVEDMODEL.name: _parity(
+            saved_model, probabilities, _run_saved_model(saved_model, pixels), PROBABILITIES_TOLERANCE
+        ),
+    }
+    count = golden.GOLDEN_FACES
+    golden_file = directories[EMOTION.name] / GOLDEN_FILE
+    golden.save_golden(golden_file, faces[:count], probabilities[:count], PROBABILITIES_TOLERANCE)
+
+    provenance = {
+        **environment(),
+        "network": candidate.network,
+        "weights_sha256": sha256(candidate.weights),
+        "temperature": candidate.temperature,
+        "onnx_opset": OPSET,
+        "parity": {"faces": PARITY_FACES, "largest_difference": parity},
+        **candidate.provenance,
+    }
+    manifest = build_manifest(
+        EMOTION,
+        release,
+        digest_files(stage, directories.values()),
+        dataset=candidate.dataset,
+        metrics=measure(classifier_onnx) if measure else {},
+        created_by=candidate.created_by,
+        provenance=provenance,
+    )
+    save_manifest(manifest, directories[EMOTION.name] / MANIFEST_FILE)
+
+
+def _require_tensorflow() -> None:
+    if keras.backend.backend() != "tensorflow":
+        message = (
+            f"Export needs Keras on TensorFlow; it runs on {keras.backend.backend()}. Set KERAS_BACKEND=tensorflow."
+        )
+        raise ExportError(message)
+
+
+def _parity(path: Path, expected: NDArray[np.float32], actual: NDArray[np.float32], tolerance: float) -> float:
+    difference = float(np.max(np.abs(expected - actual))) if expected.shape == actual.shape else float("inf")
+    if not difference <= tolerance:  # a NaN is a failure too
+        message = (
+            f"{path.name} of {path.parent.parent.name} differs from Keras by {difference:.1e}; {tolerance} is allowed."
+        )
+        raise ExportError(message)
+    return difference
+
+
+def _run_saved_model(path: Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    loaded = tf.saved_model.load(str(path))
+    spec = EMOTION_CLASSIFIER_SAVEDMODEL
+    outputs = loaded.signatures[SIGNATURE](**{spec.input.name: tf.constant(pixels)})
+    return np.asarray(outputs[spec.output.name])
+
+
+def _move(source: Path, target: Path, aside: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        target.rename(aside)
+    source.rename(target)

@@ -1,0 +1,66 @@
+"""From the contract's crops to what a network sees, as Keras layers: the ones trained with are the ones exported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import KerasTensor, ops
+
+from mien.contract import FACES, PIXELS
+
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey (ITU-R BT.601), the ones OpenCV's COLOR_RGB2GRAY uses."""
+
+
+@keras.saving.register_keras_serializable(package="mien")
+class GreyArea(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
+    """RGB to grey and an area-averaging (so antialiased) reduction by a whole factor, in one convolution.
+
+    A row of RGB pixels is read as one row of single values; a kernel `factor` rows high and ``3 * factor`` values wide,
+    holding each colour's weight over the number of pixels, then slides without overlap. Reading the tensor so needs no
+    transposition, and in ONNX Runtime it was the fastest at batch 1 and 16 of six ways to write the same sum: 64 µs a
+    face on one core of a 2.5 GHz Xeon, against 116 µs for a matrix product followed by average pooling.
+
+    Args:
+        factor: how many pixels of each side become one.
+
+    Input shape:
+        (N, H, W, 3), RGB, any number type, 0..255; H and W are multiples of `factor`.
+
+    Output shape:
+        (N, H / factor, W / factor, 1), floating point, grey levels 0..255.
+    """
+
+    def __init__(self, factor: int, **kwargs: object) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.factor = factor
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Refuse pictures that are not RGB or that `factor` does not divide."""
+        _, height, width, channels = input_shape
+        if channels != len(LUMA_WEIGHTS) or not height or not width or height % self.factor or width % self.factor:
+            message = f"Expected (N, H, W, 3) with sides that are multiples of {self.factor}; got {input_shape}."
+            raise ValueError(message)
+
+    def call(self, inputs: KerasTensor) -> KerasTensor:
+        """Reduce a batch of RGB pictures to grey ones."""
+        _, height, width, channels = inputs.shape
+        values = ops.reshape(ops.cast(inputs, "float32"), (-1, height, width * channels, 1))
+        strides = (self.factor, self.factor * channels)
+        return ops.conv(values, self._kernel(), strides=strides, padding="valid", data_format="channels_last")
+
+    def get_config(self) -> dict[str, Any]:
+        """What Keras needs to make the layer again."""
+        return {**super().get_config(), "factor": self.factor}
+
+    def _kernel(self) -> KerasTensor:
+        weights = np.tile(np.asarray(LUMA_WEIGHTS, np.float32), (self.factor, self.factor)) / self.factor**2
+        return ops.convert_to_tensor(weights[:, :, None, None])
+
+
+def grey48() -> keras.Model:
+    """The model `emotion_preprocess`: crops (N, 96, 96, 3) uint8 RGB to grey levels (N, 48, 48, 1) float32, 0..255."""
+    faces = keras.Input(FACES.shape, dtype="uint8", name=FACES.name)
+    return keras.Model(faces, GreyArea(FACES.shape[0] // PIXELS.shape[0])(faces), name="grey48")
