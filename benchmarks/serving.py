@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,15 +86,16 @@ def measure_round(
     """One round: latency of one caller, then the throughput of many, each way in turn."""
     face = np.random.default_rng(0).integers(0, 256, (1, *FACES.shape), np.uint8)
 
-    direct = rounds.add("in process, 1 caller, p50 ms", median_latency_ms(lambda: in_process[2](face), seconds))
-    served = rounds.add("SDK, 1 caller, p50 ms", median_latency_ms(lambda: client.classify(face), seconds))
+    direct = rounds.add("in process, 1 caller, p50 ms", median_latency_ms(partial(in_process[2], face), seconds))
+    served = rounds.add("SDK, 1 caller, p50 ms", median_latency_ms(partial(client.classify, face), seconds))
     rounds.add("SDK - in process, p50 ms", served - direct)
 
-    best = max(
-        throughput(lambda t=threads: in_process[t](face), callers, seconds) for threads, callers in IN_PROCESS_WAYS
-    )
+    best = max(throughput(partial(in_process[threads], face), callers, seconds) for threads, callers in IN_PROCESS_WAYS)
     rounds.add("in process, best of the ways, faces/s", best)
-    many = rounds.add(f"SDK, {CALLERS} threads, faces/s", throughput(lambda: client.classify(face), CALLERS, seconds))
+    faces, batches = classifier_counters(client)
+    many = rounds.add(f"SDK, {CALLERS} threads, faces/s", throughput(partial(client.classify, face), CALLERS, seconds))
+    more_faces, more_batches = classifier_counters(client)
+    rounds.add("faces per batch of the classifier meanwhile", (more_faces - faces) / (more_batches - batches))
     rounds.add(f"SDK {CALLERS} threads / in process", many / best)
     tasks = rounds.add(f"SDK, {CALLERS} tasks, faces/s", asyncio.run(many_tasks(endpoint, face, seconds)))
     rounds.add(f"SDK {CALLERS} tasks / in process", tasks / best)
@@ -102,7 +104,7 @@ def measure_round(
 async def many_tasks(endpoint: str, face: NDArray[np.uint8], seconds: float) -> float:
     """Faces per second of many tasks in one event loop."""
     async with AsyncEmotionClient(endpoint) as client:
-        return await async_throughput(lambda: client.classify(face), CALLERS, seconds)
+        return await async_throughput(partial(client.classify, face), CALLERS, seconds)
 
 
 def model_load_s(server: TritonServer) -> float:
@@ -115,10 +117,10 @@ def model_load_s(server: TritonServer) -> float:
         return time.perf_counter() - begin
 
 
-def faces_per_batch(client: EmotionClient) -> float:
-    """How many faces the classifier ran at once, on average, by Triton's own counters."""
+def classifier_counters(client: EmotionClient) -> tuple[int, int]:
+    """(faces, batches) that the classifier has run since its load, by Triton's own counters."""
     (classifier,) = [model for model in client.models() if model.name == EMOTION_CLASSIFIER.name]
-    return classifier.inferences / classifier.executions
+    return classifier.inferences, classifier.executions
 
 
 def resident_mib(server: TritonServer) -> dict[str, float]:
@@ -163,13 +165,11 @@ def run(rounds: int, seconds: float, console: Console) -> dict[str, Any]:
             for _ in track(range(rounds), "Measuring", console=console):
                 measure_round(figures, client, server.endpoint, in_process, seconds)
                 figures.add("model load, s", model_load_s(server))
-            batch = faces_per_batch(client)
             memory = resident_mib(server) | {"a process with the SDK": client_mib(server.endpoint)}
     return {
         **machine(),
         "settings": f"{rounds} rounds, {seconds:g} s a measurement, one face a call",
         "figures": figures.values,
-        "faces per batch of the classifier": batch,
         "resident MiB": memory,
     }
 
@@ -180,7 +180,6 @@ def show(result: dict[str, Any], console: Console) -> None:
     table = Table("figure", "median (least-most)")
     for name, values in result["figures"].items():
         table.add_row(name, Spread.of(values).text())
-    table.add_row("faces per batch of the classifier", f"{result['faces per batch of the classifier']:.1f}")
     for process, size in result["resident MiB"].items():
         table.add_row(f"memory of {process}, MiB", f"{size:.0f}")
     console.print(table)
