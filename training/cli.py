@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.errors import MienError
+from training.errors import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+_SHOWN = 10
 _ROOT = Path(__file__).resolve().parent.parent
 _WEIGHTS = _ROOT / "training" / "weights" / "vgg_half.weights.h5"
 
@@ -27,6 +29,31 @@ Data = Annotated[Path, typer.Argument(help="Dataset: a directory, a zip of one, 
 @app.callback()
 def training() -> None:
     """From a dataset of faces to an evaluated, exported model."""
+
+
+@app.command("inspect")
+def inspect_dataset(data: Data) -> None:
+    """Report a dataset's classes, unreadable files, near-duplicates and label noise; exit code 6 if it is unusable."""
+    from training.inspection import inspect
+
+    inspection = inspect(data)
+    for split, counts in inspection.counts.items():
+        listed = ", ".join(f"{label} {count}" for label, count in counts.items())
+        typer.echo(f"{split}: {sum(counts.values())} faces: {listed}")
+    if inspection.dataset:
+        typer.echo(f"digest: {inspection.dataset.digest}")
+    noise = inspection.label_noise
+    typer.echo(
+        f"near-duplicates: {len(inspection.duplicates)} pairs, {len(inspection.leaks)} across splits; "
+        f"{len(inspection.contradictions)} with different labels"
+        + ("" if noise is None else f", so about {noise:.1%} of the labels are wrong")
+    )
+    for pair in inspection.contradictions[:_SHOWN]:
+        typer.echo(f"  {pair.names[0]} is {pair.labels[0]}, {pair.names[1]} is {pair.labels[1]}")
+    for problem in inspection.problems:
+        typer.echo(f"{'error' if problem.fatal else 'note'}: {problem.message}")
+    if inspection.dataset is None or any(problem.fatal for problem in inspection.problems):
+        raise typer.Exit(DatasetError.exit_code)
 
 
 @app.command()
@@ -50,7 +77,7 @@ def export(
 
     extra: dict[str, Any] = {"created_by": created_by} if created_by else {}
     candidate = Candidate(network, weights, DatasetReference("FER-2013, Training split"), temperature, **extra)
-    split = load(data).splits["validation"] if data else None
+    split = load(data).validation if data else None
     manifest = export_release(
         candidate,
         repository,
