@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import zipfile
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from mien.contract import EMOTION_LABELS
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 def picture(seed: int, size: int = 48) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
@@ -9,7 +10,6 @@ from typer.testing import CliRunner
 from tests.unit.training.faces import picture, png, write_tree
 from training.cli import app
 from training.inspection import inspect
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

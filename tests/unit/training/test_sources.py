@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -11,7 +12,6 @@ import pytest
 from tests.unit.training.faces import picture, png, write_csv, write_tree, zipped
 from training import dataset, sources
 from training.errors import DatasetError
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
