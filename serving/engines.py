@@ -98,7 +98,6 @@ def tritonserver_arguments(
         f"--metrics-port={metrics_port}",
         f"--backend-config=python,shm-region-prefix-name={plan.token}-",
         f"--exit-timeout-secs={plan.exit_timeout_s}",
-        "--log-format=ISO8601",
     ]
 
 

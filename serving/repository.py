@@ -111,7 +111,7 @@ def install_shipped(shipped: ModelRepository, target: Path) -> ModelRepository:
 
     A copy with a release newer than the shipped one is left alone: it was published there. Any other copy in which a
     shipped file is missing or differs, be it stale or damaged, is replaced as a whole, and what it was stays beside it
-    as ``<target>.previous``. A copy is complete and verified before it gets its name.
+    as ``<target>.previous``. A copy is complete before it gets its name.
 
     Raises:
         RepositoryError: the shipped repository does not verify, or the copy cannot be written.
@@ -121,6 +121,8 @@ def install_shipped(shipped: ModelRepository, target: Path) -> ModelRepository:
         return working
     if _holds(target, shipped.path):
         return working
+    for ensemble in ENSEMBLES:
+        shipped.verify(ensemble)
     try:
         _replace(shipped, target)
     except OSError as error:
@@ -141,8 +143,6 @@ def _replace(shipped: ModelRepository, target: Path) -> None:
     try:
         staged = Path(staging) / "copy"
         shutil.copytree(shipped.path, staged)
-        for ensemble in ENSEMBLES:
-            ModelRepository(staged).verify(ensemble)
         if target.exists():
             previous = target.with_name(f"{target.name}.previous")
             shutil.rmtree(previous, ignore_errors=True)

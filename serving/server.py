@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import logging
+import re
 import secrets
 import socket
 import subprocess
@@ -181,7 +182,7 @@ class TritonServer:
             lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             lines = []
-        errors = [line for line in lines if "Z E " in line or line.startswith("error:")]
+        errors = [line for line in lines if re.match(r"E\d{4} ", line) or line.startswith("error:")]
         return "\n".join([*(errors or lines)[-_LOG_TAIL_LINES:], f"The whole log: {self.log_path}"])
 
     def _prepare_repository(self) -> ModelRepository:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_RESTARTS = 5
+_BACK_OFF_S = 0.5
 _STABLE_S = 60.0
 _FAILED_LOOKS = 2
 
@@ -127,7 +128,7 @@ class Watcher:
                     f"{self._server.log_tail()}"
                 )
             logger.warning("restarting the server: attempt=%d reason=%s", self._restarts + 1, reason)
-            if stop.wait(2.0 ** (self._restarts - 1) if self._restarts else 0):
+            if stop.wait(_BACK_OFF_S * 2**self._restarts if self._restarts else 0):
                 return
             self._restarts += 1
             self._last_restart = time.monotonic()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,7 +15,7 @@ from serving import EngineError, ServingSettings, TritonServer, read_settings
 from serving.engines import create_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -80,3 +82,23 @@ def make_server(local_triton: None) -> Iterator[MakeServer]:
             return server
 
         yield make
+
+
+class WaitUntil(Protocol):
+    """Waits for a condition; the test fails if it does not come true in time."""
+
+    def __call__(self, condition: Callable[[], object], *, timeout_s: float = 30.0) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> WaitUntil:
+    """`wait_until(condition)`, for what happens in another process."""
+
+    def wait(condition: Callable[[], object], *, timeout_s: float = 30.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited {timeout_s:g} s in vain for {inspect.getsource(condition).strip()}")
+            time.sleep(0.05)
+
+    return wait
