@@ -49,8 +49,9 @@ def _run() -> int:
         if error.name not in {"typer", "rich"}:
             raise
         raise SettingsError("The command line needs the extra `cli`: pip install 'mien[cli]'.") from error
-    # Pillow warns of large pictures before Mien refuses them; as an error it becomes Mien's sentence.
-    warnings.filterwarnings("error", category=commands.DecompressionBombWarning)
+    # Pillow's warnings are not for users: of damaged metadata, which does no harm, and of large pictures, which Mien
+    # refuses itself.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     return commands.run()
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Annotated, Any
 
 import typer
-from PIL.Image import DecompressionBombWarning
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -25,7 +24,7 @@ from mien.interruption import stop_requested
 from mien.results import Recognition
 from mien.settings import ClientSettings
 
-__all__ = ["DecompressionBombWarning", "run"]
+__all__ = ["run"]
 
 EXIT_INTERRUPTED = 130
 STDOUT = Path("-")

@@ -121,11 +121,11 @@ class YuNetDetector:
                 rows = network.detect(scaled)[1]
             except cv2.error as error:
                 raise self._not_yunet() from error
-        found: NDArray[np.float32] = np.asarray(_NO_ROWS if rows is None else rows, np.float32)
-        finite: NDArray[np.float32] = found[np.isfinite(found).all(axis=1)]
+        found = np.asarray(_NO_ROWS if rows is None else rows, np.float32)
+        finite = found[np.isfinite(found).all(axis=1)]
         finite[:, 0:14:2] *= width / size[0]
         finite[:, 1:14:2] *= height / size[1]
-        return finite
+        return np.asarray(finite, np.float32)
 
 
 def _without_duplicates(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -25,6 +25,20 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 """What is decoded; every further decoder is one more that strangers' files can attack."""
 
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    OverflowError,
+    KeyError,
+    TypeError,
+    struct.error,
+    zlib.error,
+    UserWarning,  # only where the caller turned warnings into errors: Pillow warns of damaged metadata
+)
+"""What Pillow raises on a damaged file; tests hold it against truncated and altered pictures."""
+
 ImageSource = str | os.PathLike[str] | bytes | Image.Image
 
 
@@ -97,20 +111,6 @@ def _open_and_decode(file: IO[bytes], name: str, max_pixels: int) -> NDArray[np.
         raise MediaError(f"{_start(name)} is damaged: {error}.") from error
     with image:
         return _decode(image, name, max_pixels)
-
-
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    KeyError,
-    TypeError,
-)
-"""What Pillow's decoders raise on a damaged file, seen by fuzzing them with truncated and altered pictures."""
 
 
 def _decode(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.uint8]:

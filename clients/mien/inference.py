@@ -10,7 +10,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from mien import contract
-from mien.errors import InferenceError, TensorError
+from mien.errors import InferenceError, SettingsError, TensorError
 from mien.results import Predictions
 
 try:  # trace context travels along where the caller's service traces; the SDK itself needs none of it
@@ -43,7 +43,7 @@ class CallContext:
         """With the caller's id, or a new random one."""
         request_id = request_id or uuid.uuid4().hex
         if not request_id.isascii() or not request_id.isprintable():
-            raise TensorError(f"A request id goes into a header: printable ASCII only, not {request_id!r}.")
+            raise SettingsError(f"A request id goes into a header: printable ASCII only, not {request_id!r}.")
         carrier: dict[str, str] = {}
         if propagate is not None:
             propagate.inject(carrier)
