@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m serving",
         description="Run the local Triton in the foreground until Ctrl-C, and heal it when something in it dies.",
         epilog="Settings come from the environment: MIEN_STATE, MIEN_ENGINE (wheel or docker), MIEN_GRPC_PORT,"
-        " MIEN_METRICS_PORT, MIEN_MODEL_REPOSITORY and others; docs/operations.md lists them.",
+        " MIEN_METRICS_PORT, MIEN_MODEL_REPOSITORY and others; serving/settings.py lists them.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands; without one, the server runs")
     commands.add_parser("verify", help="hold the files of the release against its manifest, without a server")
@@ -59,14 +59,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: ServingSettings) -> None:
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    with TritonServer(settings) as server:
-        _print_summary(server)
-        Watcher(server).run(stop)
-        print("Stopping: requests in flight may finish.", flush=True)
-    print("Stopped.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with TritonServer(settings) as server:
+            _print_summary(server)
+            try:
+                Watcher(server).run(threading.Event())
+            except KeyboardInterrupt:
+                print("Stopping: requests in flight may finish.", flush=True)
+    except KeyboardInterrupt:
+        print("Interrupted.", flush=True)
+    else:
+        print("Stopped.", flush=True)
 
 
 def _print_summary(server: TritonServer) -> None:

@@ -148,8 +148,13 @@ class WheelEngine:
             grpc_port=plan.grpc_port,
             metrics_port=plan.metrics_port,
         )
-        backends = f"--backend-directory={self._backend_directory}"
-        return Launch([str(self._tritonserver), *arguments, backends], self._variables(), [])
+        arguments.append(f"--backend-directory={self._backend_directory}")
+        variables = self._variables()
+        if not self._has_cuda():
+            # Shown no GPU, KIND_AUTO means the CPU, which is all this ONNX Runtime has.
+            variables["CUDA_VISIBLE_DEVICES"] = ""
+            arguments.append("--allow-gpu-metrics=false")
+        return Launch([str(self._tritonserver), *arguments], variables, [])
 
     @property
     def _site_packages(self) -> Path:
@@ -197,13 +202,11 @@ class WheelEngine:
             # leave a huge server.
             "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
             "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
-            **self._hidden_gpus(),
         }
 
-    def _hidden_gpus(self) -> dict[str, str]:
-        """Without ONNX Runtime's CUDA provider no GPU is shown, so that KIND_AUTO means the CPU."""
-        provider = self._site_packages / "onnxruntime" / "capi" / "libonnxruntime_providers_cuda.so"
-        return {} if provider.exists() else {"CUDA_VISIBLE_DEVICES": ""}
+    def _has_cuda(self) -> bool:
+        capi = self._site_packages / "onnxruntime" / "capi"
+        return (capi / "libonnxruntime_providers_cuda.so").exists()
 
     def _python_library(self) -> list[Path]:
         """Folder of the libpython of the environment's base interpreter, where it has one of its own."""

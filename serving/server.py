@@ -186,8 +186,10 @@ class TritonServer:
         return "\n".join([*(errors or lines)[-_LOG_TAIL_LINES:], f"The whole log: {self.log_path}"])
 
     def _prepare_repository(self) -> ModelRepository:
-        shipped = ModelRepository(self.settings.shipped_repository)
-        repository = install_shipped(shipped, self.settings.model_repository)
+        repository = ModelRepository(self.settings.model_repository)
+        if not self.releases:
+            # A restart serves what it served before, whatever has been shipped meanwhile.
+            install_shipped(ModelRepository(self.settings.shipped_repository), repository.path)
         self.releases = {ensemble.name: repository.verify(ensemble) for ensemble in ENSEMBLES}
         return repository
 

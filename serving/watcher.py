@@ -41,6 +41,7 @@ class Watcher:
         self._server = server
         self._healthy_stubs: frozenset[Stub] = frozenset()
         self._looks_without_stub = 0
+        self._failed_looks = 0
         self._failed_inferences = 0
         self._successes = 0
         self._next_inference = 0.0
@@ -75,29 +76,36 @@ class Watcher:
             return ""
         try:
             short = _models_short_of_stubs(control, stubs)
-            if not short:
-                self._healthy_stubs, self._looks_without_stub = stubs, 0
-                return ""
-            # A model that is being loaded or unloaded is short of a stub for a moment; a dead one still is next time.
-            self._looks_without_stub += 1
-            if self._looks_without_stub >= _FAILED_LOOKS:
-                self._looks_without_stub = 0
-                for model, version in short:
-                    self._heal(control, model, version)
         except ControlError as error:
-            self._looks_without_stub += 1
-            return str(error) if self._looks_without_stub > _FAILED_LOOKS else ""
-        return ""
+            self._failed_looks += 1
+            return str(error) if self._failed_looks >= _FAILED_LOOKS else ""
+        self._failed_looks = 0
+        if not short:
+            self._healthy_stubs, self._looks_without_stub = stubs, 0
+            return ""
+        # A model that is being loaded or unloaded may be short of a stub for a moment; a dead one still is next time.
+        self._looks_without_stub += 1
+        if self._looks_without_stub < _FAILED_LOOKS:
+            return ""
+        self._looks_without_stub = 0
+        return self._heal(control, short)
 
-    def _heal(self, control: ServerControl, model: str, version: str) -> None:
-        """Load a model anew whose stub is dead. Triton loads only what has changed, so its files are touched first."""
-        logger.warning("stub died, loading its model again: model=%s version=%s", model, version)
-        for path in (self._server.settings.model_repository / model / version).rglob("*"):
-            os.utime(path)
-        control.load(model)
-        for ensemble in ENSEMBLES:
-            control.infer_zeros(ensemble)
-        logger.info("model answers again: model=%s version=%s", model, version)
+    def _heal(self, control: ServerControl, short: list[tuple[str, str]]) -> str:
+        """Load the models anew whose stubs are dead. Triton loads what has changed: their files are touched first."""
+        try:
+            for model, version in short:
+                logger.warning("stub died, loading its model again: model=%s version=%s", model, version)
+                for path in (self._server.settings.model_repository / model / version).rglob("*"):
+                    os.utime(path)
+                control.load(model)
+            for ensemble in ENSEMBLES:
+                control.infer_zeros(ensemble)
+        except ControlError as error:
+            return str(error)
+        logger.info(
+            "models answer again: %s", ", ".join(f"model={model} version={version}" for model, version in short)
+        )
+        return ""
 
     def _look_at_answers(self, control: ServerControl) -> str:
         """A failed inference alone proves nothing on a busy server: it counts if nobody else was answered either."""
