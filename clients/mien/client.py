@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from mien.procedures import OnResult, Procedure, T
     from mien.results import ModelStatus, Predictions, Recognition
 
-REQUESTS_IN_FLIGHT = 4
-"""Of one call: enough to keep the server busy, few enough not to fill its queue."""
+REQUESTS_IN_FLIGHT = 2
+"""Of one call: while one is classified the next is preprocessed; more would only fill the server's queue."""
 
 
 class _Client:

@@ -232,6 +232,7 @@ def models(
             print(json.dumps(asdict(status)))
     else:
         Console().print(tables.model_table(statuses))
+        print("\nNumbers and times count the server's warm-up in.")
 
 
 def _settings(

@@ -133,7 +133,8 @@ def _without_duplicates(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     if not len(rows):
         return rows
     kept = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 14].tolist(), 0.0, NMS_IOU)
-    return rows[np.asarray(kept, int).ravel()]
+    best: NDArray[np.float32] = rows[np.asarray(kept, int).ravel()]
+    return best
 
 
 def _face_of_row(row: NDArray[np.float32]) -> Face:

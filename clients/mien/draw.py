@@ -33,6 +33,9 @@ _OTHER: Color = (255, 255, 255)
 LEAST_SIDE = 320
 """Pictures with a smaller longest side are enlarged first: no letter is legible in 50 pixels."""
 
+LEAST_FONT = 11
+"""Height of the smallest letters, in pixels."""
+
 
 def annotate(picture: NDArray[np.uint8], faces: Iterable[RecognizedFace]) -> NDArray[np.uint8]:
     """A copy of a picture with each face's box, emotion and confidence.
@@ -51,21 +54,26 @@ def annotate(picture: NDArray[np.uint8], faces: Iterable[RecognizedFace]) -> NDA
         image = image.resize((width * factor, height * factor), Image.Resampling.BICUBIC)
     canvas = ImageDraw.Draw(image)
     # Small faces first, so that the label of a near face is not covered by one behind it.
-    for face in sorted(faces, key=lambda face: face.face.box.area):
-        _draw_face(canvas, image.size, face, factor)
+    ordered = sorted(faces, key=lambda face: face.face.box.area)
+    # A lone small face gets a label that shows at first sight; in a crowd labels must not cover the neighbours.
+    least_font = max(LEAST_FONT, max(image.size) / (50 + 4 * len(ordered)))
+    for face in ordered:
+        _draw_face(canvas, image.size, face, factor, least_font)
     return np.asarray(image)
 
 
-def _draw_face(canvas: ImageDraw.ImageDraw, size: tuple[int, int], recognized: RecognizedFace, factor: int) -> None:
+def _draw_face(
+    canvas: ImageDraw.ImageDraw, size: tuple[int, int], recognized: RecognizedFace, factor: int, least_font: float
+) -> None:
     box, emotion = recognized.face.box, recognized.emotion
     color = COLORS.get(emotion.label, _OTHER)
     left, top = box.x * factor, box.y * factor
     right, bottom = (box.x + box.width) * factor, (box.y + box.height) * factor
     longest = max(size)
-    line = max(2, round(longest / 400))
+    line = max(2, round(min(longest / 400, box.side * factor / 20)))
     canvas.rectangle((left, top, right, bottom), outline=color, width=line)
 
-    font = _font(round(min(max(box.side * factor / 6, longest / 60, 11), longest / 20)))
+    font = _font(round(min(max(box.side * factor / 6, least_font), longest / 20)))
     text = f"{emotion.label} {emotion.confidence:.0%}"
     pad = max(2, round(font.size / 5))
     text_left, text_top, text_right, text_bottom = font.getbbox(text)

@@ -125,7 +125,7 @@ class ModelStatus:
         members: for an ensemble, each step's model and the version it is pinned to.
         inferences: answered since the server started, over all versions.
         executions: batches run for them, over all versions.
-        request_ms: mean time of one answered request on the server, queue included; None before the first.
+        request_ms: mean time of one answered request on the server, queue and warm-up included; None before the first.
         queue_ms: mean time of it spent waiting; None before the first.
     """
 

@@ -16,52 +16,49 @@ if TYPE_CHECKING:
 
 
 def recognition_table(recognitions: Iterable[tuple[str, Recognition]]) -> Table:
-    """One line for each face of each (picture's name, recognition)."""
-    table = Table()
+    """One line for each face of each (picture's name, recognition); at most 80 columns wide for short names."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold underline")
     table.add_column("picture", overflow="fold")
-    for name in ("face", "x, y, width x height", "score", "emotion", "confidence", "second guess", "release"):
-        table.add_column(name, justify="left" if name in {"emotion", "second guess"} else "right", no_wrap=True)
+    for name in ("face", "emotion", "confidence", "x, y, w x h", "release"):
+        table.add_column(name, justify="left" if name == "emotion" else "right", no_wrap=True)
     for picture, recognition in recognitions:
         if not recognition.faces:
-            table.add_row(picture, "-", "no face found")
+            table.add_row(picture, "-", Text("no face", style="dim"))
         for number, recognized in enumerate(recognition.faces, 1):
-            face, emotion = recognized.face, recognized.emotion
-            second = sorted(emotion.probabilities.items(), key=lambda item: -item[1])[1]
+            place, emotion = recognized.face.box, recognized.emotion
             table.add_row(
                 picture,
                 str(number),
-                f"{face.box.x:.0f}, {face.box.y:.0f}, {face.box.width:.0f} x {face.box.height:.0f}",
-                "" if face.score is None else f"{face.score:.2f}",
                 _colored(emotion.label),
                 f"{emotion.confidence:.0%}",
-                f"{second[0]} {second[1]:.0%}",
+                f"{place.x:.0f}, {place.y:.0f}, {place.width:.0f} x {place.height:.0f}",
                 emotion.model_version,
             )
     return table
 
 
 def model_table(statuses: Iterable[ModelStatus]) -> Table:
-    """One line for each model."""
-    table = Table()
-    table.add_column("model", overflow="fold")
-    for name in ("versions", "backend", "steps"):
-        table.add_column(name)
-    for name in ("faces", "batches", "ms a request", "of it queued"):
+    """One line for each model, and one for the steps of an ensemble."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold underline")
+    table.add_column("model", no_wrap=True)
+    for name in ("version", "faces", "batches", "mean ms", "queued"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("backend", no_wrap=True)
     for status in statuses:
         if not status.is_loaded:
-            table.add_row(status.name, Text("not loaded", style="dim"))
+            table.add_row(status.name, "-", "-", "-", "-", "-", Text("not loaded", style="dim"))
             continue
         table.add_row(
             status.name,
             ", ".join(status.versions),
-            status.backend,
-            "\n".join(f"{name} {version}" for name, version in status.members),
             f"{status.inferences:,}",
             f"{status.executions:,}",
             _milliseconds(status.request_ms),
             _milliseconds(status.queue_ms),
+            status.backend,
         )
+        for name, version in status.members:
+            table.add_row(Text(f"  {name}", style="dim"), Text(version, style="dim"))
     return table
 
 
