@@ -55,7 +55,7 @@ class ServingSettings(BaseSettings):
     docker_gpus: str = ""
     grpc_port: int = Field(default=8001, ge=0, le=65535)
     metrics_port: int = Field(default=8002, ge=0, le=65535)
-    ready_timeout_s: float = Field(default=60.0, gt=0)
+    ready_timeout_s: float = Field(default=120.0, gt=0)
     exit_timeout_s: int = Field(default=10, ge=1)
     watch_interval_s: float = Field(default=1.0, gt=0)
     health_interval_s: float = Field(default=5.0, gt=0)
