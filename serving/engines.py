@@ -94,6 +94,8 @@ def tritonserver_arguments(
         f"--grpc-address={address}",
         f"--grpc-port={grpc_port}",
         f"--grpc-restricted-protocol={','.join(_RESTRICTED_PROTOCOLS)}:{ADMIN_KEY_NAME}={plan.admin_key}",
+        # Spare request objects keep the memory of the largest request they held: eight of them kept gigabytes.
+        "--grpc-infer-allocation-pool-size=1",
         f"--metrics-address={address}",
         f"--metrics-port={metrics_port}",
         f"--backend-config=python,shm-region-prefix-name={plan.token}-",
@@ -198,10 +200,6 @@ class WheelEngine:
             "PATH": os.pathsep.join(path),
             "LD_LIBRARY_PATH": os.pathsep.join([*map(str, libraries), *filter(None, [kept.get("LD_LIBRARY_PATH")])]),
             "PYTHONNOUSERSITE": "1",
-            # Buffers far above any request's go back to the system when freed, so that one huge request does not
-            # leave a huge server.
-            "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
-            "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
         }
 
     def _has_cuda(self) -> bool:

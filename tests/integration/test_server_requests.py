@@ -9,6 +9,7 @@ from urllib.request import urlopen
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput, service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
@@ -95,6 +96,19 @@ def test_crafted_request_is_refused(
     with grpc.insecure_channel(triton.endpoint) as channel, pytest.raises(grpc.RpcError) as caught:
         service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert_serving(client)
+
+
+def test_huge_requests_are_refused_and_their_memory_does_not_pile_up(
+    triton: TritonServer, client: InferenceServerClient
+) -> None:
+    server = psutil.Process(triton.process_id)
+    huge = np.zeros((7000, *FACES.shape), np.uint8)
+    wire = tensor(huge)
+    for _ in range(6):
+        with pytest.raises(InferenceServerException, match="batch-size must be <= 64"):
+            client.infer("emotion", [wire])
+    assert server.memory_info().rss < 4 * huge.nbytes
     assert_serving(client)
 
 
