@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-CROP_SCALE = 0.9
-"""Side of the crop as a share of the box's longer side; `python -m benchmarks.crops` compares values."""
+CROP_SCALE = 0.95
+"""Side of the crop as a share of the box's longer side: the middle of a plateau. On labelled photographs 0.85 to 1.1
+name the same share of the emotions within what chance does; tighter crops lose the chin, wider ones add hair."""
 
 
 @dataclass(frozen=True, slots=True)

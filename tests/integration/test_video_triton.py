@@ -136,7 +136,7 @@ def test_an_interrupted_video_leaves_whole_files(
     assert running.returncode == 130
     assert err.startswith("Stopped: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o.csv", "o.jsonl", "o.mp4"]
-    rows = list(csv.DictReader((tmp_path / "o.csv").open()))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "o.csv").read_text())))
     frames = len(rows) // 2
     assert 0 < frames < FRAMES
     assert [int(row["frame"]) for row in rows] == [index // 2 for index in range(2 * frames)]
