@@ -73,7 +73,7 @@ def _draw_face(
     line = max(2, round(min(longest / 400, box.side * factor / 20)))
     canvas.rectangle((left, top, right, bottom), outline=color, width=line)
 
-    font = _font(round(min(max(box.side * factor / 6, least_font), longest / 20)))
+    font = _font(round(min(max(box.side * factor / 6, least_font), longest / 25)))
     text = f"{emotion.label} {emotion.confidence:.0%}"
     pad = max(2, round(font.size / 5))
     text_left, text_top, text_right, text_bottom = font.getbbox(text)
