@@ -1,21 +1,178 @@
-"""How good a model is on one split."""
+"""How good a model is on one split: metrics, calibration, robustness, cost, and the mistakes it is surest of."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.onnx_inference import OnnxModel
+from mien.contract import EMOTION_LABELS
+from training.calibration import TemperatureFit
+from training.classifier import open_onnx
+from training.errors import DatasetError
+from training.export.manifest import environment
+from training.footprint import machine, measure_footprint
+from training.metrics import classification_report
+from training.robustness import CORRUPTIONS, measure_robustness
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from training.dataset import Split
+    from numpy.typing import NDArray
+
+    from training.classifier import Classifier
+    from training.dataset import Dataset, Split
+    from training.footprint import Footprint
+    from training.metrics import ClassificationReport
+    from training.robustness import Corruption, RobustnessPoint
+
+MISTAKES = 24
+"""How many of the worst mistakes are kept: a grid of three rows."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer: which face, what it is labelled, what it was taken for and how surely (0..1)."""
+
+    row: int
+    name: str
+    label: str
+    predicted: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything measured about one model on one split, and what is needed to measure it again.
+
+    Attributes:
+        model: the classifier's name.
+        kind: ``ONNX`` or ``Keras weights``.
+        sha256: digest of its file.
+        dataset: the dataset's name.
+        digest: the dataset's digest, over all splits.
+        split: ``validation``, ``test`` or ``train``.
+        report: metrics of one view of each face, without test-time augmentation.
+        temperature: a temperature fitted on other faces, if any were given.
+        robustness: accuracy on spoiled faces, if asked for.
+        footprint: size and speed; None for Keras weights, which are not what is served.
+        mistakes: the wrong answers given most surely.
+        environment: code revision, Python and package versions.
+        machine: what it ran on.
+        created_at: when, in UTC.
+    """
+
+    model: str
+    kind: str
+    sha256: str
+    dataset: str
+    digest: str
+    split: str
+    report: ClassificationReport
+    temperature: TemperatureFit | None
+    robustness: tuple[RobustnessPoint, ...]
+    footprint: Footprint | None
+    mistakes: tuple[Mistake, ...]
+    environment: dict[str, Any]
+    machine: str
+    created_at: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The evaluation as JSON values; `temperature` also says whether to use it."""
+        values = asdict(self)
+        if self.temperature:
+            values["temperature"]["verdict"] = self.temperature.verdict
+        return values
+
+
+def evaluate(
+    classifier: Classifier,
+    dataset: Dataset,
+    split_name: str = "validation",
+    *,
+    held_out: Split | None = None,
+    corruptions: Sequence[Corruption] = CORRUPTIONS,
+    seconds: float = 2.0,
+    seed: int = 0,
+) -> Evaluation:
+    """Measure `classifier` on one split of `dataset`.
+
+    Args:
+        classifier: what to measure.
+        dataset: where the faces are.
+        split_name: which split; ``test`` is for the one measurement at the end.
+        held_out: training faces that the network was not fitted to, for a temperature.
+        corruptions: what to spoil the faces with; none skips it.
+        seconds: length of each measurement of speed.
+        seed: of the robustness measurement.
+
+    Raises:
+        DatasetError: the dataset has no such split.
+        TrainingError: the classifier's answers are no probabilities of the dataset's labels.
+    """
+    split = take_split(dataset, split_name)
+    probabilities = classifier.predict(split.images)
+    report = classification_report(probabilities, split.labels, dataset.labels)
+    temperature = None
+    if held_out is not None:
+        fitted = classifier.predict(held_out.images, "Held-out faces"), held_out.labels
+        temperature = TemperatureFit.of(fitted, (probabilities, split.labels))
+    return Evaluation(
+        model=classifier.name,
+        kind=classifier.kind,
+        sha256=classifier.digest,
+        dataset=dataset.name,
+        digest=dataset.digest,
+        split=split_name,
+        report=report,
+        temperature=temperature,
+        robustness=measure_robustness(classifier, split, corruptions, seed),
+        footprint=measure_footprint(classifier, seconds) if classifier.kind == "ONNX" else None,
+        mistakes=_worst_mistakes(probabilities, split, dataset.labels),
+        environment=environment(),
+        machine=machine(),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def onnx_metrics(path: Path, split: Split) -> dict[str, Any]:
-    """Accuracy of a classifier's ONNX file on `split`, one view of each face."""
-    probabilities = OnnxModel(path).predict(split.images.astype(np.float32))
-    correct = probabilities.argmax(axis=1) == split.labels
-    return {"validation_accuracy": round(float(correct.mean()), 4), "validation_faces": len(split)}
+    """What a release's manifest says of a classifier's ONNX file: its figures on `split`, one view of each face."""
+    report = classification_report(open_onnx(path).predict(split.images), split.labels, EMOTION_LABELS)
+    return {
+        "validation_accuracy": round(report.accuracy, 4),
+        "validation_macro_f1": round(report.macro_f1, 4),
+        "validation_ece": round(report.ece, 4),
+        "validation_faces": report.examples,
+    }
+
+
+def take_split(dataset: Dataset, name: str) -> Split:
+    """The split `name` of `dataset`.
+
+    Raises:
+        DatasetError: it has none of that name.
+    """
+    if name not in dataset.splits:
+        message = f"{dataset.name} has no split {name!r}. It has: {', '.join(dataset.splits)}."
+        raise DatasetError(message)
+    return dataset.splits[name]
+
+
+def _worst_mistakes(probabilities: NDArray[np.float32], split: Split, labels: Sequence[str]) -> tuple[Mistake, ...]:
+    predicted = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != split.labels)
+    surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    return tuple(
+        Mistake(
+            int(row),
+            split.names[row],
+            labels[split.labels[row]],
+            labels[predicted[row]],
+            float(confidence[row]),
+        )
+        for row in surest
+    )

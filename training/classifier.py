@@ -1,0 +1,160 @@
+"""A trained classifier of faces, whatever file it lies in: what evaluation, comparison and quantization ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
+from scipy.special import softmax
+
+from mien.contract import EMOTION, EMOTION_CLASSIFIER, ModelSpec
+from training.errors import TrainingError
+from training.export.manifest import sha256
+from training.onnx_inference import BATCH_SIZE, OnnxModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Track = Callable[[Sequence[int], str], Iterable[int]]
+
+
+# ONNX Runtime's errors have no root of their own.
+_UNUSABLE = (
+    onnxruntime_errors.Fail,
+    onnxruntime_errors.InvalidGraph,
+    onnxruntime_errors.InvalidProtobuf,
+    onnxruntime_errors.NotImplemented,
+)
+
+
+def untracked(steps: Sequence[int], task: str) -> Iterable[int]:
+    """Show no progress."""
+    del task
+    return steps
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained classifier.
+
+    Attributes:
+        name: what reports call it.
+        path: the file it was read from.
+        kind: ``ONNX`` or ``Keras weights``.
+        parameters: how many numbers it has learnt.
+        run: gives one batch, (N, 48, 48, 1) float32 grey levels 0..255, its (N, K) probabilities.
+        track: wraps the steps of a long task and shows them, given a description, as `rich.progress.track` does.
+    """
+
+    name: str
+    path: Path
+    kind: str
+    parameters: int
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    track: Track = untracked
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return sha256(self.path)
+
+    def predict(self, images: NDArray[np.uint8], task: str = "Classifying") -> NDArray[np.float32]:
+        """Classify any number of faces.
+
+        Args:
+            images: (N, 48, 48, 1) uint8 grey levels.
+            task: what the progress bar says.
+
+        Returns:
+            (N, K) probabilities.
+        """
+        starts = range(0, len(images), BATCH_SIZE)
+        batches = [self.run(images[i : i + BATCH_SIZE].astype(np.float32)) for i in self.track(starts, task)]
+        return np.concatenate(batches)
+
+
+def open_onnx(path: Path, name: str | None = None, track: Track = untracked) -> Classifier:
+    """A classifier from an exported ONNX file.
+
+    Raises:
+        TrainingError: there is no such file, or it is no classifier of the contract.
+    """
+    graph = read_graph(path, EMOTION_CLASSIFIER)
+    try:
+        model = OnnxModel(path)
+    except _UNUSABLE as error:
+        message = f"ONNX Runtime cannot run {path}: {str(error).splitlines()[0]}"
+        raise TrainingError(message) from error
+    return Classifier(name or path.stem, path, "ONNX", stored_numbers(graph), model, track)
+
+
+def open_weights(path: Path, network: str, track: Track = untracked) -> Classifier:
+    """A classifier from a Keras weights file, run by Keras under whichever backend is set.
+
+    Raises:
+        TrainingError: there is no such network or file, or the weights are not that network's.
+    """
+    from training import networks  # imports Keras, which ONNX files can do without
+
+    model = networks.build(network)
+    networks.load_weights(model, path)
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(softmax(model.predict_on_batch(batch), axis=1), np.float32)
+
+    return Classifier(f"{network} ({path.name})", path, "Keras weights", model.count_params(), run, track)
+
+
+def open_release(repository: Path, release: int, track: Track = untracked) -> Classifier:
+    """The classifier of a release in a model repository.
+
+    Raises:
+        TrainingError: the repository has no such release, or its file is no classifier of the contract.
+    """
+    path = repository / EMOTION_CLASSIFIER.name / str(release) / "model.onnx"
+    if not path.is_file():
+        there = sorted(int(folder.name) for folder in (repository / EMOTION.name).glob("[0-9]*"))
+        listed = f"It has {', '.join(map(str, there))}." if there else "It has none."
+        message = f"There is no release {release} in {repository}. {listed}"
+        raise TrainingError(message)
+    return replace(open_onnx(path, track=track), name=f"release {release}")
+
+
+def read_graph(path: Path, spec: ModelSpec) -> onnx.GraphProto:
+    """The graph of an ONNX file that takes and gives the tensors of `spec`.
+
+    Raises:
+        TrainingError: there is no such file, it is no ONNX file, or its tensors are others.
+    """
+    if not path.is_file():
+        message = f"There is no ONNX file {path}."
+        raise TrainingError(message)
+    try:
+        graph = onnx.load(path).graph
+    except DecodeError as error:
+        message = f"{path} is no ONNX file, or a damaged one."
+        raise TrainingError(message) from error
+    weights = {constant.name for constant in graph.initializer}
+    found = [_describe(value) for value in (*graph.input, *graph.output) if value.name not in weights]
+    expected = [(tensor.name, tensor.shape) for tensor in (spec.input, spec.output)]
+    if found != expected:
+        message = f"{path} is no {spec.name}: its tensors must be {expected}, without the batch; they are {found}."
+        raise TrainingError(message)
+    return graph
+
+
+def stored_numbers(graph: onnx.GraphProto) -> int:
+    """How many numbers the weights of a graph are: its tensors of two and more dimensions, and its biases."""
+    kinds = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8, onnx.TensorProto.INT32}
+    return sum(int(np.prod(one.dims)) for one in graph.initializer if one.data_type in kinds and one.dims)
+
+
+def _describe(value: onnx.ValueInfoProto) -> tuple[str, tuple[Any, ...]]:
+    return value.name, tuple(dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim[1:])
