@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.errors import MienError
+from training import evaluation_commands
 from training.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ def export(
         measure=(lambda path: evaluate.onnx_metrics(path, split)) if split else None,
     )
     typer.echo(f"Release {release} is in {repository}; its manifest is {manifest}.")
+
+
+app.command()(evaluation_commands.evaluate)
+app.command()(evaluation_commands.compare)
+app.command()(evaluation_commands.quantize)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
