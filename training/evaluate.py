@@ -156,7 +156,7 @@ def take_split(dataset: Dataset, name: str) -> Split:
         DatasetError: it has none of that name.
     """
     if name not in dataset.splits:
-        message = f"{dataset.name} has no split {name!r}. It has: {', '.join(dataset.splits)}."
+        message = f"{dataset.name} has no split '{name}'. It has: {', '.join(dataset.splits)}."
         raise DatasetError(message)
     return dataset.splits[name]
 
