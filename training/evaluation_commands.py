@@ -212,7 +212,9 @@ def _show(evaluation: Evaluation) -> None:
 def _track(steps: Sequence[int], task: str) -> Iterable[int]:
     from rich.progress import track
 
-    return track(steps, task, console=_stderr(), transient=True)
+    console = _stderr()
+    # Where nobody watches, a bar would fill the log with empty lines.
+    return track(steps, task, console=console, transient=True) if console.is_terminal else steps
 
 
 @functools.cache
