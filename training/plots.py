@@ -109,7 +109,7 @@ def robustness(points: Sequence[RobustnessPoint], clean: float) -> bytes:
             for place, value in enumerate(accuracy):
                 _note(axes, f"{value:.2f}", (place, value), (-9, -14), ha="center")
             axes.set_xticks(range(len(series)), [f"{point.strength:g}" for point in series])
-            axes.set_xlim(-0.5, len(series) - 0.5)
+            axes.set_xlim(-0.75, len(series) - 0.5)
             axes.set_ylim(0, 1)
             axes.set_title(name)
             axes.set_xlabel(series[0].unit)

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import zipfile
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 import pytest
 
+from mien import EmotionClient
 from training import cli, quantize
 from training.classifier import open_onnx
 from training.dataset import load
 from training.evaluation_commands import NOT_OFFERED
+from training.export.golden import synthetic_faces
+from training.export.manifest import sha256
+from training.onnx_inference import OnnxModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.conftest import MakeServer
     from training.dataset import Dataset
 
 ROOT = Path(__file__).parents[2]
@@ -165,6 +172,33 @@ def test_an_int8_model_is_small_and_answers_as_the_original(
     assert json.loads(capsys.readouterr().out)["verdict"].startswith("No difference is shown")
     assert run(["quantize", target, few_faces]) == 6
     assert "is quantized already" in capsys.readouterr().err
+
+
+@pytest.mark.integration
+def test_triton_serves_the_int8_model_with_the_same_config(
+    faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_server: MakeServer
+) -> None:
+    monkeypatch.setattr(quantize, "LARGEST_LOSS", 1.0)
+    repository = tmp_path / "shipped"
+    shutil.copytree(ROOT / "model_repository", repository)
+    target, manifest = (
+        repository / "emotion_classifier/1/model.onnx",
+        repository / "emotion/1/manifest.json",
+    )
+    quantize.quantize(RELEASE, faces, target)
+    digests = json.loads(manifest.read_text())
+    digests["files"]["emotion_classifier/1/model.onnx"] = sha256(target)
+    manifest.write_text(json.dumps(digests))
+    crops = synthetic_faces(5)
+
+    with (
+        make_server(tmp_path / "state", shipped_repository=repository) as server,
+        EmotionClient(server.endpoint) as client,
+    ):
+        served = client.classify(crops)
+
+    pixels = OnnxModel(repository / "emotion_preprocess/1/model.onnx").predict(crops)
+    np.testing.assert_allclose(served.probabilities, OnnxModel(target).predict(pixels), atol=1e-5)
 
 
 def test_an_int8_model_that_loses_too_much_is_not_written(
