@@ -12,6 +12,7 @@ import typer
 from mien.errors import MienError
 from training import evaluation_commands
 from training.errors import DatasetError
+from training.fit_command import fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +90,7 @@ def export(
     typer.echo(f"Release {release} is in {repository}; its manifest is {manifest}.")
 
 
+app.command()(fit)
 app.command()(evaluation_commands.evaluate)
 app.command()(evaluation_commands.compare)
 app.command()(evaluation_commands.quantize)

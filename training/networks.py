@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import keras
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@dataclass(frozen=True)
+class Network:
+    """A network's builder, which takes the dropout rate, and what to know of it in a sentence."""
+
+    builder: Callable[[float], keras.Model]
+    description: str
+
+
 def vgg(width: int, dropout: float) -> keras.Model:
     """VGG-like: four stages of two 3 x 3 convolutions, then global average pooling; the filters double each stage.
 
@@ -22,21 +31,79 @@ def vgg(width: int, dropout: float) -> keras.Model:
         width: filters of the first stage.
         dropout: share of the pooled features that is dropped while training.
     """
-    inputs = keras.Input(PIXELS.shape, name=PIXELS.name)
-    x = layers.Rescaling(1 / 64, offset=-2.0)(inputs)
+    inputs, x = _scaled_input()
     for stage in range(4):
         x = _conv_bn_relu(x, width << stage)
         x = _conv_bn_relu(x, width << stage)
         x = layers.MaxPooling2D()(x)
-    x = layers.GlobalAveragePooling2D()(x)
-    x = layers.Dropout(dropout)(x)
+    return keras.Model(inputs, _head(x, dropout))
+
+
+def vgg_small(dropout: float) -> keras.Model:
+    """Like `vgg`, but the first convolution halves the picture: most of a step's time on a CPU goes into full size."""
+    inputs, x = _scaled_input()
+    x = _conv_bn_relu(x, 32, strides=2)
+    for index, filters in enumerate((32, 64, 64, 128, 128)):
+        x = _conv_bn_relu(x, filters)
+        if index % 2 == 0:
+            x = layers.MaxPooling2D()(x)
+    return keras.Model(inputs, _head(x, dropout))
+
+
+def se_resnet18(dropout: float) -> keras.Model:
+    """ResNet-18 (He et al., 2016) with squeeze-and-excitation (Hu et al., 2018) and a stem that keeps full size."""
+    inputs, x = _scaled_input()
+    x = _conv_bn_relu(x, 64)
+    for stage, filters in enumerate((64, 128, 256, 512)):
+        x = _se_block(x, filters, strides=2 if stage else 1)
+        x = _se_block(x, filters, strides=1)
+    return keras.Model(inputs, _head(x, dropout))
+
+
+def three_block(dropout: float) -> keras.Model:
+    """A widespread CNN for FER-2013: three blocks of two convolutions, with dropout growing from block to block.
+
+    Args:
+        dropout: of the last layers; the blocks drop half of it, 0.7 and 0.9 of it: .25, .35 and .45 for .5.
+    """
+    inputs = keras.Input(PIXELS.shape, name=PIXELS.name)
+    x = layers.Rescaling(1 / 255)(inputs)
+    for filters, share in ((64, 0.5), (128, 0.7), (256, 0.9)):
+        x = _conv_relu_bn(x, filters)
+        x = _conv_relu_bn(x, filters)
+        x = layers.MaxPooling2D()(x)
+        x = layers.Dropout(share * dropout)(x)
+    x = layers.Dense(256, activation="relu")(layers.Flatten()(x))
+    return keras.Model(inputs, _logits(layers.Dropout(dropout)(x)))
+
+
+def deepfer(dropout: float) -> keras.Model:
+    """The CNN known as DeepFER: convolutions of 32 and 64, two of 128, two of 256 filters, and a dense layer of 256.
+
+    Args:
+        dropout: of the dense layer; the blocks drop half of it.
+    """
+    inputs = keras.Input(PIXELS.shape, name=PIXELS.name)
+    x = layers.Rescaling(1 / 255)(inputs)
+    for block in ((32, 64), (128, 128), (256, 256)):
+        for filters in block:
+            x = _conv_relu_bn(x, filters)
+        x = layers.MaxPooling2D()(x)
+        x = layers.Dropout(dropout / 2)(x)
+    x = layers.Dense(256, activation="relu")(layers.Flatten()(x))
+    x = layers.Dropout(dropout)(layers.BatchNormalization()(x))
     return keras.Model(inputs, _logits(x))
 
 
-NETWORKS: dict[str, Callable[[float], keras.Model]] = {
-    "vgg_half": lambda dropout: vgg(32, dropout),  # 1.2 M parameters, 117 M multiply-adds
+NETWORKS = {
+    "vgg_half": Network(lambda dropout: vgg(32, dropout), "four stages of 32 to 256 filters; the shipped one"),
+    "vgg8": Network(lambda dropout: vgg(64, dropout), "four stages of 64 to 512 filters"),
+    "vgg_small": Network(vgg_small, "half the resolution from the first layer on, for training on a CPU"),
+    "se_resnet18": Network(se_resnet18, "residual, squeeze-and-excitation, full-resolution stem; a teacher"),
+    "three_block": Network(three_block, "three blocks and a dense layer, as widely used with FER-2013"),
+    "deepfer": Network(deepfer, "DeepFER's CNN"),
 }
-"""Builders by name; each takes the dropout rate."""
+"""The networks by name."""
 
 
 def build(name: str, dropout: float = 0.0) -> keras.Model:
@@ -55,7 +122,7 @@ def build(name: str, dropout: float = 0.0) -> keras.Model:
     if name not in NETWORKS:
         message = f"There is no network {name!r}. There are: {', '.join(NETWORKS)}."
         raise TrainingError(message)
-    model = NETWORKS[name](dropout)
+    model = NETWORKS[name].builder(dropout)
     model.name = name
     return model
 
@@ -77,10 +144,37 @@ def load_weights(model: keras.Model, path: Path) -> None:
         raise TrainingError(message) from error
 
 
-def _conv_bn_relu(x: KerasTensor, filters: int) -> KerasTensor:
-    x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
-    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
-    return layers.Activation("relu")(x)
+def _scaled_input() -> tuple[KerasTensor, KerasTensor]:
+    inputs = keras.Input(PIXELS.shape, name=PIXELS.name)
+    return inputs, layers.Rescaling(1 / 64, offset=-2.0)(inputs)
+
+
+def _conv_bn(x: KerasTensor, filters: int, size: int = 3, strides: int = 1) -> KerasTensor:
+    x = layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+
+
+def _conv_bn_relu(x: KerasTensor, filters: int, strides: int = 1) -> KerasTensor:
+    return layers.Activation("relu")(_conv_bn(x, filters, strides=strides))
+
+
+def _conv_relu_bn(x: KerasTensor, filters: int) -> KerasTensor:
+    return layers.BatchNormalization()(layers.Conv2D(filters, 3, padding="same", activation="relu")(x))
+
+
+def _se_block(x: KerasTensor, filters: int, strides: int) -> KerasTensor:
+    branch = _conv_bn(_conv_bn_relu(x, filters, strides), filters)
+    weights = layers.GlobalAveragePooling2D(keepdims=True)(branch)
+    weights = layers.Conv2D(filters // 8, 1, activation="relu")(weights)
+    weights = layers.Conv2D(filters, 1, activation="sigmoid")(weights)
+    branch = layers.Multiply()([branch, weights])
+    if strides > 1 or x.shape[-1] != filters:
+        x = _conv_bn(x, filters, size=1, strides=strides)
+    return layers.Activation("relu")(layers.Add()([x, branch]))
+
+
+def _head(x: KerasTensor, dropout: float) -> KerasTensor:
+    return _logits(layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x)))
 
 
 def _logits(x: KerasTensor) -> KerasTensor:

@@ -1,0 +1,127 @@
+"""Keras callbacks that Keras does not have, or has only with TensorFlow."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_COUNTERS = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "_ema_weights_in_model")
+
+
+class Backup(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types
+    """Writes the whole state after each epoch; a run that was killed goes on from there to the same end.
+
+    Keras' own BackupAndRestore keeps neither the random generators nor what EarlyStopping, ReduceLROnPlateau and
+    ModelCheckpoint have counted, so a resumed run ends elsewhere. Give it last in the list: it restores what the others
+    reset when training begins.
+
+    Args:
+        path: the backup's file; replaced as a whole, so a kill while it is written leaves the one before.
+        others: the callbacks whose counters are kept.
+        identity: what the run is; a backup of another is refused.
+    """
+
+    def __init__(self, path: Path, others: Sequence[keras.callbacks.Callback], identity: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._path = path
+        self._others = others
+        self._identity = json.loads(json.dumps(identity))
+
+    def on_train_begin(self, _logs: Mapping[str, float] | None = None) -> None:
+        """Restore, if there is a backup."""
+        if not self._path.exists():
+            return
+        with np.load(self._path, allow_pickle=False) as backup:
+            meta = json.loads(str(backup["meta"]))
+            arrays = [backup[f"variable_{index}"] for index in range(len(backup.files) - 1)]
+        if meta["identity"] != self._identity:
+            message = (
+                f"{self._path} belongs to a run with another configuration or dataset. Choose another run directory."
+            )
+            raise TrainingError(message)
+        for variable, array in zip(self.model.state(), arrays, strict=True):
+            variable.assign(array)
+        for callback, counters in zip(self._others, meta["counters"], strict=True):
+            for name, value in counters.items():
+                setattr(callback, name, value)
+        self.model.history.history.update(meta["history"])
+        self.model.history.epoch = list(range(meta["epoch"]))
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Write the backup."""
+        past = self.model.history.history  # Keras adds this epoch's figures after all callbacks have run
+        history = {name: [*map(float, past.get(name, ())), float(value)] for name, value in (logs or {}).items()}
+        meta = {
+            "identity": self._identity,
+            "epoch": epoch + 1,
+            "history": history,
+            "counters": [_counters(callback) for callback in self._others],
+        }
+        buffer = io.BytesIO()
+        arrays = {f"variable_{i}": np.asarray(v) for i, v in enumerate(self.model.state())}
+        np.savez(buffer, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
+        partial = self._path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self._path)
+
+
+def epochs_done(path: Path) -> int:
+    """Epochs that the backup at `path` has behind it; 0 without one."""
+    if not path.exists():
+        return 0
+    with np.load(path, allow_pickle=False) as backup:
+        return int(json.loads(str(backup["meta"]))["epoch"])
+
+
+class TensorBoard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types
+    """Writes each epoch's figures as TensorBoard events; Keras' own callback imports TensorFlow under every backend."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._directory = directory
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Write the epoch's figures."""
+        with SummaryWriter(str(self._directory)) as writer:
+            for name, value in (logs or {}).items():
+                writer.add_scalar(name, float(value), epoch)
+            writer.add_scalar("learning_rate", float(np.asarray(self.model.optimizer.learning_rate)), epoch)
+
+
+class TimeLeft(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types
+    """Records each epoch's seconds as ``seconds`` and prints when the whole run should be done."""
+
+    def on_epoch_begin(self, _epoch: int, _logs: Mapping[str, float] | None = None) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Note the time taken and print the time left."""
+        seconds = time.monotonic() - self._started
+        if logs is not None:
+            logs["seconds"] = round(seconds, 2)
+        left = (self.params["epochs"] - epoch - 1) * seconds
+        print(
+            f"Epoch {epoch + 1} of {self.params['epochs']}: {seconds:.0f} s, about {left / 60:.1f} min left", flush=True
+        )
+
+
+def _counters(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    present = {name: getattr(callback, name) for name in _COUNTERS if hasattr(callback, name)}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in present.items()}

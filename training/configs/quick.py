@@ -1,0 +1,20 @@
+"""A first model in minutes, without a GPU: `make train DATA=fer2013.zip CONFIG=quick`.
+
+2 cores of a 2.5 GHz Xeon, TensorFlow: 65 to 71 s an epoch, 8 minutes in all, 1.1 GB. PublicTest 0.597, one run.
+"""
+
+from training.augmentation import AugmentationConfig
+from training.config import Config
+
+CONFIG = Config(
+    network="vgg_small",
+    epochs=7,
+    learning_rate=0.1,
+    warmup_epochs=0.5,
+    weight_decay=5e-3,
+    dropout=0.1,
+    ema=None,
+    augmentation=AugmentationConfig(
+        rotation_degrees=10, scale=0.1, shift=3, contrast=0.2, brightness=15, erasing=0, mixup=0
+    ),
+)

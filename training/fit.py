@@ -1,0 +1,237 @@
+"""Fits a network to a dataset, under any Keras backend; TensorFlow is not imported unless it is the backend."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import resource
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from training import networks
+from training.callbacks import Backup, TensorBoard, TimeLeft, epochs_done
+from training.errors import TrainingError
+from training.learner import Learner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.config import Config
+    from training.dataset import Dataset, Split
+
+WEIGHTS_FILE = "network.weights.h5"
+RESULT_FILE = "result.json"
+_BACKUP_FILE = "backup.npz"
+_LOG_FILE = "log.csv"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run ended with.
+
+    Attributes:
+        weights: Keras weights of the epoch with the best validation accuracy.
+        history: each figure by epoch; accuracies and losses as Keras names them, and ``seconds``.
+        best_epoch: index of that epoch.
+        peak_memory_mb: largest resident memory of the process, without what lies on a GPU.
+        backend: Keras backend it ran under.
+    """
+
+    weights: Path
+    history: dict[str, list[float]]
+    best_epoch: int
+    peak_memory_mb: float
+    backend: str
+
+    @property
+    def validation_accuracy(self) -> float:
+        """Accuracy on the validation split at the best epoch."""
+        return self.history["val_accuracy"][self.best_epoch]
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries no types
+    """A split in batches, shuffled anew each epoch by seed and epoch alone, so that a resumed run sees the same order.
+
+    Args:
+        split: the faces.
+        batch_size: faces a batch.
+        seed: of the order; None keeps the order and the last, smaller batch.
+    """
+
+    def __init__(self, split: Split, batch_size: int, seed: int | None = None) -> None:
+        super().__init__()
+        self._split = split
+        self._batch_size = min(batch_size, len(split))
+        self._seed = seed
+        self.start_epoch(0)
+
+    def __len__(self) -> int:
+        rounding = math.ceil if self._seed is None else math.floor
+        return rounding(len(self._split) / self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        labels = self._split.labels[rows]
+        return {"image": self._split.images[rows], "label": labels}, labels
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take the order of `epoch`."""
+        self._order = np.arange(len(self._split))
+        if self._seed is not None:
+            np.random.default_rng([self._seed, epoch]).shuffle(self._order)
+
+
+def fit(config: Config, dataset: Dataset, directory: Path) -> Result:
+    """Train as `config` says, and keep the weights of the epoch with the best validation accuracy.
+
+    Args:
+        config: the experiment.
+        dataset: `train` is fitted to, `validation` chooses the epoch.
+        directory: the run's; if it holds a run that was broken off, that run goes on. Gets ``network.weights.h5``,
+            ``result.json``, ``log.csv``, TensorBoard events and, until the end, ``backup.npz``.
+
+    Raises:
+        TrainingError: the directory holds a finished run, or the beginning of another one.
+    """
+    if (directory / RESULT_FILE).exists():
+        message = f"{directory} holds a finished run. Choose another directory, or remove it."
+        raise TrainingError(message)
+    directory.mkdir(parents=True, exist_ok=True)
+    # Keras draws the default seed of every initializer and layer from here; keras.utils.set_random_seed would import
+    # TensorFlow under every backend.
+    random.seed(config.seed)
+    keras.config.set_dtype_policy(config.precision)
+    try:
+        history = _run(config, dataset, directory)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    figures = {name: [float(value) for value in values] for name, values in history.items()}
+    result = Result(
+        weights=directory / WEIGHTS_FILE,
+        history=figures,
+        best_epoch=int(np.argmax(figures["val_accuracy"])),
+        peak_memory_mb=_peak_memory_mb(),
+        backend=keras.backend.backend(),
+    )
+    _save_result(result, config, dataset, directory / RESULT_FILE)
+    (directory / _BACKUP_FILE).unlink(missing_ok=True)
+    return result
+
+
+def _run(config: Config, dataset: Dataset, directory: Path) -> dict[str, list[float]]:
+    network = networks.build(config.network, config.dropout)
+    weights = _class_weights(dataset.train) if config.class_weights else None
+    learner = Learner(network, config, weights)
+    batches = Batches(dataset.train, config.batch_size, config.seed)
+    done = epochs_done(directory / _BACKUP_FILE)
+    batches.start_epoch(done)
+    learner.compile(
+        optimizer=_optimizer(config, len(batches)),
+        jit_compile=config.compile_xla or keras.backend.backend() == "jax",
+        steps_per_execution=min(config.steps_per_execution, len(batches)),
+    )
+    learner(batches[0][0])
+    learner.optimizer.build(learner.trainable_variables)
+    history = learner.fit(
+        batches,
+        validation_data=Batches(dataset.validation, config.batch_size),
+        epochs=config.epochs,
+        initial_epoch=done,
+        shuffle=False,  # Keras would shuffle the batches once more, in another order after a resumption
+        callbacks=_callbacks(config, dataset, batches, directory),
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    figures: dict[str, list[float]] = history.history
+    return figures
+
+
+def _callbacks(config: Config, dataset: Dataset, batches: Batches, directory: Path) -> list[keras.callbacks.Callback]:
+    """In the order in which they must see the end of an epoch: averaged weights first, the backup last."""
+    best = keras.callbacks.ModelCheckpoint(
+        directory / WEIGHTS_FILE, monitor="val_accuracy", mode="max", save_best_only=True, save_weights_only=True
+    )
+    counting: list[keras.callbacks.Callback] = [best]
+    if config.ema is not None:
+        counting.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    if config.plateau is not None:
+        plateau = config.plateau
+        counting.append(
+            keras.callbacks.ReduceLROnPlateau(
+                monitor="val_loss", factor=plateau.factor, patience=plateau.patience, min_lr=plateau.floor
+            )
+        )
+    if config.patience is not None:
+        counting.append(keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=config.patience))
+    identity = {"config": config.as_json(), "dataset": dataset.digest, "backend": keras.backend.backend()}
+    return [
+        keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.start_epoch(epoch)),
+        TimeLeft(),
+        *counting,
+        keras.callbacks.CSVLogger(directory / _LOG_FILE, append=True),
+        TensorBoard(directory),
+        Backup(directory / _BACKUP_FILE, counting, identity),
+    ]
+
+
+def _optimizer(config: Config, steps_an_epoch: int) -> keras.optimizers.Optimizer:
+    rate: Any = config.learning_rate
+    if config.schedule == "cosine":
+        warmup = round(config.warmup_epochs * steps_an_epoch)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup else config.learning_rate,
+            decay_steps=max(1, config.epochs * steps_an_epoch - warmup),
+            warmup_target=config.learning_rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    common: dict[str, Any] = {
+        "weight_decay": config.weight_decay or None,
+        "use_ema": config.ema is not None,
+        "ema_momentum": config.ema or 0.99,
+    }
+    match config.optimizer:
+        case "sgd":
+            optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **common)
+        case "adam":
+            optimizer = keras.optimizers.Adam(rate, **common)
+        case "adamw":
+            optimizer = keras.optimizers.AdamW(rate, **common)
+    if config.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    if config.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _class_weights(split: Split) -> NDArray[np.float32]:
+    """Inverse frequencies, scaled so that the mean weight of a face is 1."""
+    counts = np.bincount(split.labels)
+    return (len(split) / (len(counts) * counts)).astype(np.float32)
+
+
+def _save_result(result: Result, config: Config, dataset: Dataset, path: Path) -> None:
+    record = {
+        "network": config.network,
+        "weights": result.weights.name,
+        "config": config.as_json(),
+        "dataset": {"name": dataset.name, "digest": dataset.digest},
+        "backend": result.backend,
+        "best_epoch": result.best_epoch,
+        "validation_accuracy": result.validation_accuracy,
+        "peak_memory_mb": result.peak_memory_mb,
+        "history": result.history,
+    }
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _peak_memory_mb() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes on Linux
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)

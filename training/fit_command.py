@@ -1,0 +1,56 @@
+"""The command ``fit`` of ``python -m training``."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# As in `training.cli`, heavy imports stay inside; the backend of Keras is chosen before it is imported.
+
+_RUNS = Path("runs")
+
+
+class Backend(StrEnum):
+    """Backends of Keras."""
+
+    tensorflow = "tensorflow"
+    jax = "jax"
+    torch = "torch"
+
+
+def fit(
+    data: Annotated[Path, typer.Argument(help="Dataset: a directory, a zip of one, or a CSV file.")],
+    config: Annotated[str, typer.Option(help="A module of training/configs.")] = "quick",
+    run: Annotated[
+        Path | None,
+        typer.Option(help="The run's directory; a run that was broken off there goes on. Default: a new one."),
+    ] = None,
+    backend: Annotated[Backend | None, typer.Option(help="Backend of Keras; Keras' own choice by default.")] = None,
+    skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable files out.")] = False,
+) -> None:
+    """Train a network, keep the best epoch's weights and report on them."""
+    if backend is not None:
+        os.environ["KERAS_BACKEND"] = backend.value
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from training import fit as fitting
+    from training.classifier import open_weights
+    from training.config import load_config
+    from training.dataset import load
+    from training.evaluate import evaluate
+    from training.report import write_report
+    from training.run_record import read_run
+
+    settings = load_config(config)
+    directory = run or _RUNS / f"{config}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    typer.echo(f"Reading {data} …")
+    dataset = load(data, skip_unreadable=skip_unreadable)
+    typer.echo(f"Training {settings.network} on {len(dataset.train):,} faces, into {directory}.")
+    result = fitting.fit(settings, dataset, directory)
+    evaluation = evaluate(open_weights(result.weights, settings.network), dataset, corruptions=())
+    page = write_report(directory, evaluation, dataset.validation.images, read_run(directory))
+    typer.echo(f"Validation accuracy {evaluation.report.accuracy:.4f} (epoch {result.best_epoch + 1}). Report: {page}")
