@@ -11,7 +11,7 @@ import typer
 
 from mien.errors import MienError
 from training import evaluation_commands
-from training.errors import DatasetError
+from training.errors import DatasetError, TrainingError
 from training.fit_command import fit
 
 if TYPE_CHECKING:
@@ -60,8 +60,10 @@ def inspect_dataset(data: Data) -> None:
 
 @app.command()
 def export(
-    network: Annotated[str, typer.Option(help="Name of the network.")] = "vgg_half",
-    weights: Annotated[Path, typer.Option(help="Keras weights file of that network.")] = _WEIGHTS,
+    weights: Annotated[
+        Path, typer.Option(help="Keras weights file; in a run's directory, it brings the rest.")
+    ] = _WEIGHTS,
+    network: Annotated[str | None, typer.Option(help="Network of --weights; a run's own by default.")] = None,
     repository: Annotated[Path, typer.Option(help="Model repository to write into.")] = _ROOT / "model_repository",
     release: Annotated[int, typer.Option(min=1, help="Version number of the release.")] = 1,
     temperature: Annotated[float, typer.Option(min=1e-3, help="Divides the logits before the softmax.")] = 1.0,
@@ -76,9 +78,19 @@ def export(
     from training.dataset import load
     from training.export.manifest import DatasetReference
     from training.export.release import Candidate, export_release
+    from training.run_record import RunRecord, read_run
 
+    shipped = RunRecord(network="vgg_half", dataset={"name": "FER-2013, Training split"})
+    run = shipped if weights == _WEIGHTS else read_run(weights.parent)
+    name = network or run.network
+    if name is None:
+        message = f"{weights.parent} does not say which network {weights.name} belongs to. Name it with --network."
+        raise TrainingError(message)
     extra: dict[str, Any] = {"created_by": created_by} if created_by else {}
-    candidate = Candidate(network, weights, DatasetReference("FER-2013, Training split"), temperature, **extra)
+    if run.config:
+        extra["provenance"] = {"config": dict(run.config)}
+    reference = DatasetReference(run.dataset.get("name", "unknown"), run.dataset.get("digest"))
+    candidate = Candidate(name, weights, reference, temperature, **extra)
     split = load(data).validation if data else None
     manifest = export_release(
         candidate,

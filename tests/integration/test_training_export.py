@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from typer.testing import CliRunner
 
 from mien import contract
 from training import networks
-from training.errors import ExportError
+from training.cli import app
+from training.errors import ExportError, TrainingError
 from training.export import release as release_module
 from training.export.manifest import DatasetReference
 from training.export.release import Candidate, export_release
@@ -122,3 +124,33 @@ def test_temperature_softens_what_is_served_and_keeps_the_winner() -> None:
     probabilities = release_module.probabilities_model(softened).predict(pixels, verbose=0)
 
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+def test_weights_in_a_run_bring_network_dataset_and_configuration(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(CANDIDATE.weights, run / "network.weights.h5")
+    record = {"network": "vgg_half", "config": {"epochs": 3}, "dataset": {"name": "faces", "digest": "1" * 64}}
+    (run / "result.json").write_text(json.dumps(record))
+    target = tmp_path / "repository"
+
+    result = CliRunner().invoke(
+        app, ["export", "--weights", str(run / "network.weights.h5"), "--repository", str(target), "--release", "4"]
+    )
+
+    assert result.exit_code == 0, result.output
+    written = json.loads((target / "emotion/4/manifest.json").read_text())
+    assert written["dataset"] == record["dataset"]
+    assert written["provenance"]["config"] == record["config"]
+    assert written["members"] == {"emotion_preprocess": 4, "emotion_classifier": 4}
+
+
+def test_weights_of_an_unnamed_network_are_refused(tmp_path: Path) -> None:
+    weights = shutil.copy(CANDIDATE.weights, tmp_path / "some.weights.h5")
+
+    result = CliRunner().invoke(
+        app, ["export", "--weights", str(weights), "--repository", str(tmp_path / "repository")]
+    )
+
+    assert isinstance(result.exception, TrainingError)
+    assert "does not say which network some.weights.h5 belongs to. Name it with --network." in str(result.exception)
