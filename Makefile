@@ -36,12 +36,16 @@ install: $(UV) python ## Everything that tests and training need
 	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-triton $(UV) sync --quiet --locked --group savedmodel --project serving/local_triton
 
 # ---- what Mien does -----------------------------------------------------------------------------------------------------
-.PHONY: demo serve bench
+.PHONY: demo serve train bench
 demo: install-serving ## A real Triton classifies the faces of two photographs (PHOTOS="…" for yours)
 	@$(RUN) -m tools.demo $(PHOTOS)
 
 serve: install-serving ## Triton in the foreground, watched; Ctrl-C stops it
 	@exec $(RUN) -m serving
+
+train: install ## Train and report: DATA=fer2013.zip CONFIG=quick (RUN_DIR=… resumes or names the run)
+	@test -n "$(DATA)" || { echo "make train needs DATA=…: FER-2013 as a folder, a zip or its CSV. It is on Kaggle: the tree as msambare/fer2013, the CSV in challenges-in-representation-learning-facial-expression-recognition-challenge." >&2; exit 2; }
+	@$(RUN) -m training fit "$(DATA)" --config "$(or $(CONFIG),quick)" $(if $(RUN_DIR),--run "$(RUN_DIR)")
 
 bench: install ## What serving costs, beside ONNX Runtime in process (BENCH="--rounds 5 --seconds 3")
 	@$(RUN) -m benchmarks.serving $(BENCH)
