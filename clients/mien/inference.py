@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
+import math
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ class CallContext:
     @classmethod
     def create(cls, request_id: str | None = None) -> CallContext:
         """With the caller's id, or a new random one."""
-        request_id = request_id or uuid.uuid4().hex
+        request_id = request_id or secrets.token_hex(16)
         if not request_id.isascii() or not request_id.isprintable():
             raise SettingsError(f"A request id goes into a header: printable ASCII only, not {request_id!r}.")
         carrier: dict[str, str] = {}
@@ -56,14 +57,14 @@ def checked_faces(faces: NDArray[np.uint8], spec: contract.TensorSpec = contract
     Raises:
         TensorError: it is no array, or its dtype or shape is another.
     """
+    if isinstance(faces, np.ndarray) and faces.dtype == spec.dtype and faces.shape[1:] == spec.shape:
+        return np.ascontiguousarray(faces)
     wanted = f"(N, {', '.join(map(str, spec.shape))}) {spec.dtype}"
     if not isinstance(faces, np.ndarray):
         raise TensorError(f"{spec.name} must be an array {wanted}, not {type(faces).__name__!r}.")
     if faces.dtype != spec.dtype:
         raise TensorError(f"{spec.name} must be {wanted}, but its dtype is {faces.dtype}.")
-    if faces.ndim != len(spec.shape) + 1 or faces.shape[1:] != spec.shape:
-        raise TensorError(f"{spec.name} must be {wanted}, but its shape is {faces.shape}.")
-    return np.ascontiguousarray(faces)
+    raise TensorError(f"{spec.name} must be {wanted}, but its shape is {faces.shape}.")
 
 
 def infer_requests(
@@ -113,8 +114,11 @@ def predictions(
     spec = contract.EMOTION
     parts = [_probabilities(answer, size) for answer, size in zip(answers, sizes, strict=True)]
     versions = [answer.model_version for answer, size in zip(answers, sizes, strict=True) for _ in range(size)]
-    empty = np.zeros((0, *spec.output.shape), np.float32)
-    return Predictions(np.concatenate(parts or [empty]), spec.labels, tuple(versions), context.request_id)
+    if len(parts) == 1:
+        (rows,) = parts
+    else:
+        rows = np.concatenate([np.zeros((0, *spec.output.shape), np.float32), *parts])
+    return Predictions(rows, spec.labels, tuple(versions), context.request_id)
 
 
 def _probabilities(answer: Any, size: int) -> NDArray[np.float32]:  # noqa: ANN401 (a generated message)
@@ -127,7 +131,7 @@ def _probabilities(answer: Any, size: int) -> NDArray[np.float32]:  # noqa: ANN4
             "it keeps another contract than this client; call a model of this contract or update the client."
         )
     content = answer.raw_output_contents[0]
-    if len(content) != int(np.prod(shape)) * spec.dtype.itemsize:
+    if len(content) != math.prod(shape) * spec.dtype.itemsize:
         raise InferenceError(
             f"Model {answer.model_name!r} answered {len(content)} bytes for a tensor of shape {shape}."
         )
