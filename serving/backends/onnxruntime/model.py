@@ -122,9 +122,9 @@ def _session_options(config: dict[str, Any]) -> ort.SessionOptions:
         )
     options.graph_optimization_level = _GRAPH_LEVELS[level]
     options.log_severity_level = 3
-    # An idle thread that spins keeps the other models' processes off the cores: with two cores, one spinning thread
-    # doubled the mean latency of one caller and halved the throughput of 16.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads may spin within a run, but not between runs: with two cores one idle thread that spins keeps the other
+    # models' processes waiting, which doubled one caller's mean latency and halved the throughput of 16.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
 
 
