@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from mien import (
     EmotionClient,
     InferenceError,
     ModelNotFoundError,
+    Predictions,
     RequestRejectedError,
+    ServerOverloadedError,
     status,
 )
 from mien.contract import EMOTION, EMOTION_CLASSIFIER, EMOTION_PREPROCESS
@@ -139,6 +142,20 @@ def test_the_server_rejects_wrong_tensors_and_keeps_serving(
             stub.ModelInfer(request, timeout=DEADLINE_S)
     error = status.translate(caught.value, endpoints=settings.endpoints, model="emotion", deadline_s=DEADLINE_S)
     assert isinstance(error, RequestRejectedError)
+    assert client.is_ready()
+
+
+def test_a_flood_is_answered_or_refused_and_leaves_the_server_serving(
+    settings: ClientSettings, client: EmotionClient
+) -> None:
+    async def flood() -> list[Predictions | BaseException]:
+        alone = settings.model_copy(update={"retry_attempts": 1, "deadline_s": 60.0})
+        async with AsyncEmotionClient(alone) as flooding:
+            calls = (flooding.classify(noise(1)) for _ in range(1_500))
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    outcomes = Counter(type(outcome) for outcome in asyncio.run(flood()))
+    assert outcomes.keys() == {Predictions, ServerOverloadedError}, outcomes
     assert client.is_ready()
 
 
