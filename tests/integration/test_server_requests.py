@@ -105,10 +105,11 @@ def test_huge_requests_are_refused_and_their_memory_does_not_pile_up(
     server = psutil.Process(triton.process_id)
     huge = np.zeros((7000, *FACES.shape), np.uint8)
     wire = tensor(huge)
-    for _ in range(6):
+    for _ in range(12):
         with pytest.raises(InferenceServerException, match="batch-size must be <= 64"):
             client.infer("emotion", [wire])
-    assert server.memory_info().rss < 4 * huge.nbytes
+    # Up to four copies live on in the allocator's arenas and in gRPC's buffers; twelve would be a leak.
+    assert server.memory_info().rss < 7 * huge.nbytes
     assert_serving(client)
 
 
