@@ -103,7 +103,7 @@ def test_huge_requests_are_refused_and_their_memory_does_not_pile_up(
     triton: TritonServer, client: InferenceServerClient
 ) -> None:
     server = psutil.Process(triton.process_id)
-    huge = np.zeros((7000, *FACES.shape), np.uint8)
+    huge = np.zeros((3500, *FACES.shape), np.uint8)
     wire = tensor(huge)
     for _ in range(12):
         with pytest.raises(InferenceServerException, match="batch-size must be <= 64"):
