@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#666666"
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
@@ -37,7 +37,7 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "mien",  # the same figures give the same bytes
 }
-_WIDTH = 9.6
+WIDTH = 9.6
 """Width of every figure, in inches."""
 
 
@@ -45,21 +45,21 @@ def confusion(report: ClassificationReport) -> bytes:
     """Confusion matrix, as shares of each true label and as counts, side by side."""
     counts = np.asarray(report.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with mpl.rc_context(_STYLE):
-        figure = Figure((_WIDTH, 4.6), layout="constrained")
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, 4.6), layout="constrained")
         left, right = figure.subplots(1, 2)
         _matrix(left, shares, report.labels, "Share of each true label", [f"{share:.0%}" for share in shares.ravel()])
         _matrix(right, counts, report.labels, "Faces", [f"{count}" for count in counts.ravel()])
         left.set_ylabel("true label")
-        return _svg(figure)
+        return svg(figure)
 
 
 def per_class(report: ClassificationReport) -> bytes:
     """Precision, recall and F1 of each class as bars, with how many examples it has."""
     height = 0.26
     places = np.arange(len(report.classes))
-    with mpl.rc_context(_STYLE):
-        figure = Figure((_WIDTH, 0.62 * len(places) + 1.2), layout="constrained")
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, 0.62 * len(places) + 1.2), layout="constrained")
         axes = figure.subplots()
         for row, (metric, colour) in enumerate((("precision", BLUE), ("recall", ORANGE), ("F1", GREEN))):
             values = [getattr(one, metric.lower()) or 0.0 for one in report.classes]
@@ -74,7 +74,7 @@ def per_class(report: ClassificationReport) -> bytes:
         axes.set_xlim(0, 1)
         axes.set_title("Precision, recall and F1 by class (faces in brackets)", pad=26)
         axes.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, fontsize=9, handlelength=1.4)
-        return _svg(figure)
+        return svg(figure)
 
 
 def reliability(before: Reliability, after: Reliability | None = None, temperature: float = 1.0) -> bytes:
@@ -83,8 +83,8 @@ def reliability(before: Reliability, after: Reliability | None = None, temperatu
     if after:
         panels.append((f"At temperature {temperature:.2f}: ECE {after.ece:.3f}", after))
     most = max(max(panel.counts) for _, panel in panels)
-    with mpl.rc_context(_STYLE):
-        figure = Figure((_WIDTH if after else _WIDTH / 2, 5.2), layout="constrained")
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH if after else WIDTH / 2, 5.2), layout="constrained")
         grid = figure.subplots(2, len(panels), sharex=True, squeeze=False, height_ratios=(3, 1))
         for column, (title, panel) in enumerate(panels):
             _reliability_panel(grid[0, column], grid[1, column], panel, title)
@@ -92,14 +92,14 @@ def reliability(before: Reliability, after: Reliability | None = None, temperatu
         grid[0, 0].set_ylabel("accuracy")
         grid[1, 0].set_ylabel("faces")
         grid[0, 0].legend(loc="upper left", fontsize=9)
-        return _svg(figure)
+        return svg(figure)
 
 
 def robustness(points: Sequence[RobustnessPoint], clean: float) -> bytes:
     """Accuracy under each corruption, from mild to strong; the dotted line is the accuracy on clean faces."""
     names = list(dict.fromkeys(point.corruption for point in points))
-    with mpl.rc_context(_STYLE):
-        figure = Figure((_WIDTH, 3.0), layout="constrained")
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, 3.0), layout="constrained")
         panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, names, strict=True):
             series = [point for point in points if point.corruption == name]
@@ -115,13 +115,13 @@ def robustness(points: Sequence[RobustnessPoint], clean: float) -> bytes:
             axes.set_xlabel(series[0].unit)
         panels[0].set_ylabel("accuracy")
         _note(panels[0], f"clean {clean:.2f}", (panels[0].get_xlim()[1], clean), (0, 3), ha="right", color=GREY)
-        return _svg(figure)
+        return svg(figure)
 
 
 def curves(history: Mapping[str, Sequence[float]]) -> bytes:
     """Loss and accuracy by epoch, on training and validation faces; what is not in `history` is left out."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure((_WIDTH, 3.4), layout="constrained")
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, 3.4), layout="constrained")
         for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             for key, label, colour, dashes in (
                 (metric, "training", BLUE, (4, 2)),
@@ -138,7 +138,7 @@ def curves(history: Mapping[str, Sequence[float]]) -> bytes:
                 axes.set_ylim(0, 1)
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(fontsize=9)
-        return _svg(figure)
+        return svg(figure)
 
 
 def mistakes(images: NDArray[np.uint8], wrong: Sequence[Mistake], columns: int = 8) -> bytes:
@@ -153,8 +153,8 @@ def mistakes(images: NDArray[np.uint8], wrong: Sequence[Mistake], columns: int =
         PNG, because pictures are no drawings.
     """
     rows = -(-len(wrong) // columns)
-    with mpl.rc_context(_STYLE):
-        figure = Figure((_WIDTH, 1.62 * rows), layout="constrained")
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, 1.62 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid:
             axes.set_axis_off()
@@ -200,7 +200,8 @@ def _note(
     axes.annotate(text, place, offset, textcoords="offset points", fontsize=8, color=color, horizontalalignment=ha)
 
 
-def _svg(figure: Figure) -> bytes:
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

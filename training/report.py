@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
-from training import plots
+from training import page, plots
 from training.run_record import RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -46,16 +42,12 @@ def write_report(
         The page's path.
     """
     run = run or RunRecord()
-    environment = _environment()
+    environment = page.environment()
     values: dict[str, Any] = {"evaluation": evaluation, "run": run, "command": _command(evaluation)}
-    page = environment.get_template("report.html.j2").render(figures=_figures(evaluation, images, run), **values)
+    report = environment.get_template("report.html.j2").render(figures=_figures(evaluation, images, run), **values)
     card = environment.get_template("model-card.md.j2").render(**values)
     metrics = json.dumps({"schema": SCHEMA, **evaluation.as_json(), "run": _run_json(run)}, indent=2, allow_nan=False)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".report-") as staging:
-        for name, text in ((METRICS_FILE, metrics + "\n"), (CARD_FILE, card), (REPORT_FILE, page)):
-            Path(staging, name).write_text(text, encoding="utf-8")
-            Path(staging, name).replace(folder / name)
+    page.write_files(folder, {METRICS_FILE: metrics + "\n", CARD_FILE: card, REPORT_FILE: report})
     return folder / REPORT_FILE
 
 
@@ -63,36 +55,22 @@ def _figures(evaluation: Evaluation, images: NDArray[Any] | None, run: RunRecord
     """Plots by name, as data URIs; what was not measured has none."""
     report, fit = evaluation.report, evaluation.temperature
     figures = {
-        "confusion": _svg_uri(plots.confusion(report)),
-        "per_class": _svg_uri(plots.per_class(report)),
-        "reliability": _svg_uri(
+        "confusion": page.svg_uri(plots.confusion(report)),
+        "per_class": page.svg_uri(plots.per_class(report)),
+        "reliability": page.svg_uri(
             plots.reliability(report.reliability, fit.after, fit.temperature)
             if fit
             else plots.reliability(report.reliability)
         ),
     }
     if evaluation.robustness:
-        figures["robustness"] = _svg_uri(plots.robustness(evaluation.robustness, report.accuracy))
+        figures["robustness"] = page.svg_uri(plots.robustness(evaluation.robustness, report.accuracy))
     if {"loss", "accuracy", "val_loss", "val_accuracy"} & run.history.keys():
-        figures["curves"] = _svg_uri(plots.curves(run.history))
+        figures["curves"] = page.svg_uri(plots.curves(run.history))
     if evaluation.mistakes and images is not None:
         faces = images[[mistake.row for mistake in evaluation.mistakes]]
-        figures["mistakes"] = _uri("image/png", plots.mistakes(faces, evaluation.mistakes))
+        figures["mistakes"] = page.uri("image/png", plots.mistakes(faces, evaluation.mistakes))
     return figures
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("training"),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["share"] = lambda value, digits=3: "-" if value is None else f"{value:.{digits}f}"
-    environment.filters["json"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
-    return environment
 
 
 def _command(evaluation: Evaluation) -> str:
@@ -107,11 +85,3 @@ def _command(evaluation: Evaluation) -> str:
 
 def _run_json(run: RunRecord) -> Mapping[str, Any]:
     return {"network": run.network, "config": run.config, "dataset": run.dataset, **run.facts}
-
-
-def _svg_uri(svg: bytes) -> str:
-    return _uri("image/svg+xml", svg)
-
-
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
