@@ -5,11 +5,16 @@ from serving.errors import (
     ControlError,
     EngineError,
     PortTakenError,
+    PromotionError,
+    PublishError,
     RepositoryError,
     ServerStartError,
     ServingError,
 )
+from serving.ledger import Entry, Ledger
 from serving.manifest import Manifest
+from serving.promotion import Promoter, Promotion
+from serving.publishing import Publication, publish
 from serving.repository import ModelRepository
 from serving.server import TritonServer
 from serving.settings import ServingSettings, read_settings
@@ -18,10 +23,17 @@ from serving.watcher import Watcher
 __all__ = [
     "ControlError",
     "EngineError",
+    "Entry",
+    "Ledger",
     "Manifest",
     "ModelRepository",
     "ModelState",
     "PortTakenError",
+    "Promoter",
+    "Promotion",
+    "PromotionError",
+    "Publication",
+    "PublishError",
     "RepositoryError",
     "ServerControl",
     "ServerStartError",
@@ -29,5 +41,6 @@ __all__ = [
     "ServingSettings",
     "TritonServer",
     "Watcher",
+    "publish",
     "read_settings",
 ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import grpc
+import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
@@ -19,6 +20,8 @@ from serving.errors import ControlError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
+
+    from numpy.typing import NDArray
 
     from mien.contract import EnsembleSpec, ModelSpec
 
@@ -94,18 +97,42 @@ class ServerControl:
             statistics = self._client.get_inference_statistics(model, client_timeout=_CALL_TIMEOUT_S)
         return sum(version.inference_stats.success.count for version in statistics.model_stats)
 
-    def infer_zeros(self, model: EnsembleSpec | ModelSpec, *, timeout_s: float = _CALL_TIMEOUT_S) -> int:
-        """Run one real inference over zeros: the only proof that a model answers.
+    def is_ready(self, model: str, version: int) -> bool:
+        """Whether that version of a model says that it is ready."""
+        with self._errors(f"tell whether {model} {version} is ready"):
+            return bool(self._client.is_model_ready(model, str(version), client_timeout=_CALL_TIMEOUT_S))
+
+    def infer(
+        self,
+        model: EnsembleSpec | ModelSpec,
+        batch: NDArray[np.generic],
+        *,
+        version: int | None = None,
+        timeout_s: float = _CALL_TIMEOUT_S,
+    ) -> tuple[NDArray[np.float32], int]:
+        """Run one inference.
+
+        Args:
+            model: what to call.
+            batch: (N, *model.input.shape) in the dtype of its input.
+            version: which version of it; by default what the server's policy says.
+            timeout_s: how long the answer may take.
 
         Returns:
-            the model version that answered; for an ensemble the number of its release.
+            the output, (N, *model.output.shape) float32, and the version that answered; for an ensemble the number of
+            its release.
         """
-        spec = model.input
-        tensor = InferInput(spec.name, [1, *spec.shape], spec.datatype)
-        tensor.set_data_from_numpy(spec.zeros(1))
+        tensor = InferInput(model.input.name, list(batch.shape), model.input.datatype)
+        tensor.set_data_from_numpy(batch)
         with self._errors(f"answer through {model.name}"):
-            result = self._client.infer(model.name, [tensor], client_timeout=timeout_s)
-        return int(result.get_response().model_version)
+            result = self._client.infer(model.name, [tensor], str(version) if version else "", client_timeout=timeout_s)
+        output = result.as_numpy(model.output.name)
+        return np.asarray(output, np.float32), int(result.get_response().model_version)
+
+    def infer_zeros(self, model: EnsembleSpec | ModelSpec, *, timeout_s: float = _CALL_TIMEOUT_S) -> int:
+        """Run one real inference over zeros, the only proof that a model answers; returns the version that did."""
+        _, version = self.infer(model, model.input.zeros(1), timeout_s=timeout_s)
+        return version
 
     @contextlib.contextmanager
     def _errors(self, action: str) -> Iterator[None]:

@@ -6,6 +6,8 @@
     └── ServingError             running a server
         ├── EngineError          this machine cannot run the chosen engine
         ├── RepositoryError      the model repository is incomplete, damaged or contradicts its manifest
+        ├── PublishError         a release could not be put into the repository
+        ├── PromotionError       a release could not be served; the one before still is
         ├── ServerStartError     the server did not start, or did not answer in the time given
         │   └── PortTakenError   another process listens on its port
         └── ControlError         the running server refused a call or did not answer it
@@ -28,6 +30,14 @@ class EngineError(ServingError):
 
 class RepositoryError(ServingError):
     """The model repository is incomplete, damaged, or contradicts its manifest."""
+
+
+class PublishError(ServingError):
+    """A release could not be put into the repository, which is as it was."""
+
+
+class PromotionError(ServingError):
+    """A release could not be served; the one before still is."""
 
 
 class ServerStartError(ServingError):

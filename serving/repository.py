@@ -12,15 +12,15 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
+from typing import TYPE_CHECKING
 
 from mien.contract import ENSEMBLES, EnsembleSpec
+from serving.configuration import CONFIG_NAME, read_config
 from serving.errors import RepositoryError
 from serving.manifest import MANIFEST_NAME, Manifest, read_manifest
 
-CONFIG_NAME = "config.pbtxt"
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +37,13 @@ class ModelRepository:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def config(self, model: str) -> model_config_pb2.ModelConfig:
+    def config(self, model: str) -> ModelConfig:
         """The model's configuration.
 
         Raises:
             RepositoryError: it is missing or cannot be parsed.
         """
-        path = self.path / model / CONFIG_NAME
-        try:
-            return text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
-        except FileNotFoundError as error:
-            raise RepositoryError(f"{path} is missing: {self.path} is not a model repository of Mien.") from error
-        except text_format.ParseError as error:
-            raise RepositoryError(f"{path} is not a model configuration: {error}") from error
+        return read_config(self.path / model / CONFIG_NAME)
 
     def pointer(self, ensemble: EnsembleSpec) -> ReleasePointer:
         """The release that the ensemble's configuration names.
@@ -90,16 +84,36 @@ class ModelRepository:
             RepositoryError: a file is missing or damaged, or manifest, configuration and contract disagree.
         """
         pointer = self.pointer(ensemble)
-        manifest = self.manifest(ensemble, pointer.release)
-        told = (manifest.ensemble, manifest.release, manifest.members)
-        if told != (ensemble.name, pointer.release, pointer.members):
+        manifest = self.verify_release(ensemble, pointer.release)
+        if manifest.members != pointer.members:
             raise RepositoryError(
                 f"{self.path / ensemble.name / CONFIG_NAME} pins release {pointer.release} with {pointer.members}, its"
-                f" manifest tells of release {told[1]} of {told[0]} with {told[2]}. Publish it again or roll back."
+                f" manifest tells of {manifest.members}. Publish it again or roll back."
+            )
+        return manifest
+
+    def verify_release(self, ensemble: EnsembleSpec, release: int) -> Manifest:
+        """Hold any release that is here against its manifest, file by file.
+
+        Returns:
+            the manifest of the release.
+
+        Raises:
+            RepositoryError: there is no such release, a file is missing or damaged, or manifest and contract disagree.
+        """
+        if release not in self.releases(ensemble) and self.releases(ensemble):
+            raise RepositoryError(
+                f"There is no release {release} of {ensemble.name} in {self.path}; there are {self.releases(ensemble)}."
+            )
+        manifest = self.manifest(ensemble, release)
+        if (manifest.ensemble, manifest.release) != (ensemble.name, release):
+            raise RepositoryError(
+                f"The manifest of release {release} of {ensemble.name} in {self.path} tells of release"
+                f" {manifest.release} of {manifest.ensemble}. Publish it again or roll back."
             )
         if manifest.labels != ensemble.labels:
             raise RepositoryError(
-                f"Release {pointer.release} of {ensemble.name} has the labels {list(manifest.labels)}, the contract"
+                f"Release {release} of {ensemble.name} has the labels {list(manifest.labels)}, the contract"
                 f" says {list(ensemble.labels)}. Another contract needs an ensemble of another name."
             )
         manifest.verify_files(self.path)

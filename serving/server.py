@@ -22,6 +22,8 @@ from serving import keeper
 from serving.control import ServerControl
 from serving.engines import ServerPlan, create_engine
 from serving.errors import ControlError, PortTakenError, ServerStartError
+from serving.ledger import Ledger
+from serving.promotion import recover
 from serving.record import ServerRecord, read_record, remove_record, write_record
 from serving.repository import ModelRepository, install_shipped
 from serving.settings import LOOPBACK
@@ -190,6 +192,11 @@ class TritonServer:
         if not self.releases:
             # A restart serves what it served before, whatever has been shipped meanwhile.
             install_shipped(ModelRepository(self.settings.shipped_repository), repository.path)
+        ledger = Ledger(repository.path)
+        if ledger.unfinished():
+            with ledger.lock():
+                for ensemble in ENSEMBLES:
+                    recover(repository, ensemble, None)
         self.releases = {ensemble.name: repository.verify(ensemble) for ensemble in ENSEMBLES}
         return repository
 
