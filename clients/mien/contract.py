@@ -6,7 +6,7 @@ names and shapes from here. The tensors of an ensemble never change: a new contr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,6 +90,9 @@ FACES = TensorSpec("FACES", "UINT8", (FACE_SIZE, FACE_SIZE, 3))
 PIXELS = TensorSpec("PIXELS", "FP32", (48, 48, 1))
 """Grey levels 0..255; the classifier's first layer scales them."""
 
+PIXELS_RGB = TensorSpec("PIXELS_RGB", "FP32", FACES.shape)
+"""The crops as they are, 0..255, for networks that take colour; their first layer scales them."""
+
 EMOTION_LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER-2013's own order, 0..6."""
 
@@ -107,5 +110,21 @@ EMOTION = EnsembleSpec(
     labels=EMOTION_LABELS,
 )
 
+EMOTION_PREPROCESS_RGB96 = ModelSpec("emotion_preprocess_rgb96", FACES, PIXELS_RGB, "onnxruntime")
+EMOTION_CLASSIFIER_RGB96 = ModelSpec("emotion_classifier_rgb96", PIXELS_RGB, PROBABILITIES, "onnxruntime")
+EMOTION_CLASSIFIER_RGB96_SAVEDMODEL = ModelSpec(
+    "emotion_classifier_rgb96_savedmodel", PIXELS_RGB, PROBABILITIES, "tensorflow"
+)
+
+EMOTION_RGB96 = replace(
+    EMOTION,
+    members=(EMOTION_PREPROCESS_RGB96, EMOTION_CLASSIFIER_RGB96),
+    twins=(EMOTION_CLASSIFIER_RGB96_SAVEDMODEL,),
+)
+"""`emotion` where a release's network takes colour: the same to a caller, other members behind it."""
+
 ENSEMBLES = (EMOTION,)
-"""Every ensemble this version knows."""
+"""Every ensemble this version knows, with the members of the shipped release."""
+
+VARIANTS = (EMOTION, EMOTION_RGB96)
+"""Every set of members that a release of an ensemble can have."""

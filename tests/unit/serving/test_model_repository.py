@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from mien.contract import ENSEMBLES, MAX_BATCH_SIZE, EnsembleSpec, ModelSpec, TensorSpec
+from mien.contract import ENSEMBLES, MAX_BATCH_SIZE, VARIANTS, EnsembleSpec, ModelSpec, TensorSpec
 from serving.manifest import MANIFEST_NAME
 from serving.repository import ModelRepository
 from serving.settings import CHECKOUT
 
 REPOSITORY = ModelRepository(CHECKOUT / "model_repository")
-MODELS = [model for ensemble in ENSEMBLES for model in (*ensemble.members, *ensemble.twins)]
+MODELS = [model for ensemble in VARIANTS for model in (*ensemble.members, *ensemble.twins)]
 
 each_ensemble = pytest.mark.parametrize("ensemble", ENSEMBLES, ids=lambda ensemble: ensemble.name)
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
