@@ -59,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: ServingSettings) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Explicitly: a shell that starts it in the background has SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with TritonServer(settings) as server:
             _print_summary(server)

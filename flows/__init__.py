@@ -1,0 +1,1 @@
+"""What changes the served release: the flow from a dataset to a promoted release, and the commands for releases."""

@@ -1,0 +1,59 @@
+"""``python -m flows.train``: from a dataset to a served release, in one Prefect run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations at run time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows import prefect_environment
+from flows.errors import FlowError
+from mien.errors import MienError
+from serving import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Dataset: a directory, a zip of one, or a CSV file.")],
+    config: Annotated[str, typer.Option(help="A module of training/configs, or a file with a CONFIG.")] = "quick",
+    accept_anyway: Annotated[
+        str, typer.Option(metavar="REASON", help="Promote a candidate that the gate refuses; the reason is kept.")
+    ] = "",
+    promote: Annotated[bool, typer.Option(help="Serve the release; otherwise it is only published.")] = True,
+) -> None:
+    """Check a dataset, train, export, hold against the release that is served, publish and promote.
+
+    A run that was broken off goes on where it was when it is started again with the same dataset and configuration.
+    """
+    prefect_environment.prepare(read_settings())
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the export needs it, and a process has one
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if not data.exists():
+        raise FlowError(f"There is no {data}. Give FER-2013 as a folder, a zip or its CSV.")
+    from flows.pipeline import retrain
+
+    outcome = retrain(data.resolve(), config, promote=promote, accept_anyway=accept_anyway)
+    typer.echo(f"{outcome.decision}\nRelease {outcome.release} is {'served' if outcome.served else 'published'}.")
+    typer.echo(f"Report: {outcome.run / 'report.html'}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    try:
+        app(arguments)
+    except MienError as error:
+        typer.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
