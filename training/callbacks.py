@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+_OPTIMIZER = "optimizer"
 _COUNTERS = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "_ema_weights_in_model")
 
 
@@ -32,13 +33,22 @@ class Backup(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries n
         path: the backup's file; replaced as a whole, so a kill while it is written leaves the one before.
         others: the callbacks whose counters are kept.
         identity: what the run is; a backup of another is refused.
+        stage_epoch: first epoch of the stage that begins or goes on. A backup of the stage before gives the weights,
+            the random generators and the best figure so far, but neither optimizer nor other counters.
     """
 
-    def __init__(self, path: Path, others: Sequence[keras.callbacks.Callback], identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        others: Sequence[keras.callbacks.Callback],
+        identity: Mapping[str, Any],
+        stage_epoch: int = 0,
+    ) -> None:
         super().__init__()
         self._path = path
         self._others = others
         self._identity = json.loads(json.dumps(identity))
+        self._stage_epoch = stage_epoch
 
     def on_train_begin(self, _logs: Mapping[str, float] | None = None) -> None:
         """Restore, if there is a backup."""
@@ -46,17 +56,20 @@ class Backup(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries n
             return
         with np.load(self._path, allow_pickle=False) as backup:
             meta = json.loads(str(backup["meta"]))
-            arrays = [backup[f"variable_{index}"] for index in range(len(backup.files) - 1)]
+            arrays = {name: backup[name] for name in backup.files if name != "meta"}
         if meta["identity"] != self._identity:
             message = (
                 f"{self._path} belongs to a run with another configuration or dataset. Choose another run directory."
             )
             raise TrainingError(message)
-        for variable, array in zip(self.model.state(), arrays, strict=True):
-            variable.assign(array)
+        anew = meta["epoch"] == self._stage_epoch
+        for name, variable in self._variables():
+            if not (anew and name.startswith(_OPTIMIZER)):
+                variable.assign(arrays[name])
         for callback, counters in zip(self._others, meta["counters"], strict=True):
             for name, value in counters.items():
-                setattr(callback, name, value)
+                if not anew or name == "best":
+                    setattr(callback, name, value)
         self.model.history.history.update(meta["history"])
         self.model.history.epoch = list(range(meta["epoch"]))
 
@@ -71,7 +84,7 @@ class Backup(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries n
             "counters": [_counters(callback) for callback in self._others],
         }
         buffer = io.BytesIO()
-        arrays = {f"variable_{i}": np.asarray(v) for i, v in enumerate(self.model.state())}
+        arrays = {name: np.asarray(variable) for name, variable in self._variables()}
         np.savez(buffer, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
         partial = self._path.with_suffix(".partial")
         with partial.open("wb") as file:
@@ -79,6 +92,15 @@ class Backup(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries n
             file.flush()
             os.fsync(file.fileno())
         partial.replace(self._path)
+
+    def _variables(self) -> list[tuple[str, keras.Variable]]:
+        """Each variable with its name in the backup."""
+        groups = {"learner": self.model.state(), _OPTIMIZER: self.model.optimizer.variables}
+        return [
+            (f"{group}_{index}", variable)
+            for group, variables in groups.items()
+            for index, variable in enumerate(variables)
+        ]
 
 
 def epochs_done(path: Path) -> int:
@@ -105,7 +127,11 @@ class TensorBoard(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carr
 
 
 class TimeLeft(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types
-    """Records each epoch's seconds as ``seconds`` and prints when the whole run should be done."""
+    """Records each epoch's seconds as ``seconds`` and prints when the whole run of `epochs` should be done."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs = epochs
 
     def on_epoch_begin(self, _epoch: int, _logs: Mapping[str, float] | None = None) -> None:
         """Start the clock."""
@@ -116,10 +142,8 @@ class TimeLeft(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries
         seconds = time.monotonic() - self._started
         if logs is not None:
             logs["seconds"] = round(seconds, 2)
-        left = (self.params["epochs"] - epoch - 1) * seconds
-        print(
-            f"Epoch {epoch + 1} of {self.params['epochs']}: {seconds:.0f} s, about {left / 60:.1f} min left", flush=True
-        )
+        left = (self._epochs - epoch - 1) * seconds
+        print(f"Epoch {epoch + 1} of {self._epochs}: {seconds:.0f} s, about {left / 60:.1f} min left", flush=True)
 
 
 def _counters(callback: keras.callbacks.Callback) -> dict[str, Any]:

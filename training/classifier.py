@@ -11,7 +11,8 @@ from google.protobuf.message import DecodeError
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 from scipy.special import softmax
 
-from mien.contract import EMOTION, EMOTION_CLASSIFIER, ModelSpec
+from mien.contract import EMOTION, VARIANTS, ModelSpec
+from training import inputs
 from training.errors import TrainingError
 from training.export.manifest import sha256
 from training.onnx_inference import BATCH_SIZE, OnnxModel
@@ -49,7 +50,8 @@ class Classifier:
         path: the file it was read from.
         kind: ``ONNX`` or ``Keras weights``.
         parameters: how many numbers it has learnt.
-        run: gives one batch, (N, 48, 48, 1) float32 grey levels 0..255, its (N, K) probabilities.
+        input_shape: height, width and channels of what `run` takes.
+        run: gives one batch, (N, *input_shape) float32 levels 0..255, its (N, K) probabilities.
         track: wraps the steps of a long task and shows them, given a description, as `rich.progress.track` does.
     """
 
@@ -57,6 +59,7 @@ class Classifier:
     path: Path
     kind: str
     parameters: int
+    input_shape: tuple[int, ...]
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     track: Track = untracked
 
@@ -69,14 +72,16 @@ class Classifier:
         """Classify any number of faces.
 
         Args:
-            images: (N, 48, 48, 1) uint8 grey levels.
+            images: (N, 48, 48, 1) uint8 grey levels, enlarged for a network that takes more.
             task: what the progress bar says.
 
         Returns:
             (N, K) probabilities.
         """
         starts = range(0, len(images), BATCH_SIZE)
-        batches = [self.run(images[i : i + BATCH_SIZE].astype(np.float32)) for i in self.track(starts, task)]
+        batches = [
+            self.run(inputs.as_input(images[i : i + BATCH_SIZE], self.input_shape)) for i in self.track(starts, task)
+        ]
         return np.concatenate(batches)
 
 
@@ -86,13 +91,13 @@ def open_onnx(path: Path, name: str | None = None, track: Track = untracked) -> 
     Raises:
         TrainingError: there is no such file, or it is no classifier of the contract.
     """
-    graph = read_graph(path, EMOTION_CLASSIFIER)
+    graph, spec = read_classifier(path)
     try:
         model = OnnxModel(path)
     except _UNUSABLE as error:
         message = f"ONNX Runtime cannot run {path}: {str(error).splitlines()[0]}"
         raise TrainingError(message) from error
-    return Classifier(name or path.stem, path, "ONNX", stored_numbers(graph), model, track)
+    return Classifier(name or path.stem, path, "ONNX", stored_numbers(graph), spec.input.shape, model, track)
 
 
 def open_weights(path: Path, network: str, track: Track = untracked) -> Classifier:
@@ -109,7 +114,8 @@ def open_weights(path: Path, network: str, track: Track = untracked) -> Classifi
     def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(softmax(model.predict_on_batch(batch), axis=1), np.float32)
 
-    return Classifier(f"{network} ({path.name})", path, "Keras weights", model.count_params(), run, track)
+    shape = model.input_shape[1:]
+    return Classifier(f"{network} ({path.name})", path, "Keras weights", model.count_params(), shape, run, track)
 
 
 def open_release(repository: Path, release: int, track: Track = untracked) -> Classifier:
@@ -118,8 +124,9 @@ def open_release(repository: Path, release: int, track: Track = untracked) -> Cl
     Raises:
         TrainingError: the repository has no such release, or its file is no classifier of the contract.
     """
-    path = repository / EMOTION_CLASSIFIER.name / str(release) / "model.onnx"
-    if not path.is_file():
+    paths = [repository / variant.members[-1].name / str(release) / "model.onnx" for variant in VARIANTS]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
         there = sorted(int(folder.name) for folder in (repository / EMOTION.name).glob("[0-9]*"))
         listed = f"It has {', '.join(map(str, there))}." if there else "It has none."
         message = f"There is no release {release} in {repository}. {listed}"
@@ -127,11 +134,11 @@ def open_release(repository: Path, release: int, track: Track = untracked) -> Cl
     return replace(open_onnx(path, track=track), name=f"release {release}")
 
 
-def read_graph(path: Path, spec: ModelSpec) -> onnx.GraphProto:
-    """The graph of an ONNX file that takes and gives the tensors of `spec`.
+def read_classifier(path: Path) -> tuple[onnx.GraphProto, ModelSpec]:
+    """The graph of an ONNX file and which of the contract's classifiers it is, by its tensors.
 
     Raises:
-        TrainingError: there is no such file, it is no ONNX file, or its tensors are others.
+        TrainingError: there is no such file, it is no ONNX file, or its tensors are no classifier's.
     """
     if not path.is_file():
         message = f"There is no ONNX file {path}."
@@ -143,17 +150,23 @@ def read_graph(path: Path, spec: ModelSpec) -> onnx.GraphProto:
         raise TrainingError(message) from error
     weights = {constant.name for constant in graph.initializer}
     found = [_describe(value) for value in (*graph.input, *graph.output) if value.name not in weights]
-    expected = [(tensor.name, tensor.shape) for tensor in (spec.input, spec.output)]
-    if found != expected:
-        message = f"{path} is no {spec.name}: its tensors must be {expected}, without the batch; they are {found}."
-        raise TrainingError(message)
-    return graph
+    known = {variant.members[-1]: _tensors(variant.members[-1]) for variant in VARIANTS}
+    for spec, expected in known.items():
+        if found == expected:
+            return graph, spec
+    listed = " or ".join(map(str, known.values()))
+    message = f"{path} is no classifier: its tensors must be {listed}, without the batch; they are {found}."
+    raise TrainingError(message)
 
 
 def stored_numbers(graph: onnx.GraphProto) -> int:
     """How many numbers the weights of a graph are: its tensors of two and more dimensions, and its biases."""
     kinds = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8, onnx.TensorProto.INT32}
     return sum(int(np.prod(one.dims)) for one in graph.initializer if one.data_type in kinds and one.dims)
+
+
+def _tensors(spec: ModelSpec) -> list[tuple[str, tuple[Any, ...]]]:
+    return [(tensor.name, tensor.shape) for tensor in (spec.input, spec.output)]
 
 
 def _describe(value: onnx.ValueInfoProto) -> tuple[str, tuple[Any, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from training import configs
@@ -48,6 +49,22 @@ class Plateau:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A part of the training, with an optimizer and a schedule of its own: which layers learn, and how fast.
+
+    Attributes:
+        epoch: its first, counted from 0; it ends where the next stage begins.
+        trainable: how the names of the layers that learn begin, such as ``conv5``; None lets all learn. The others are
+            frozen, and their batch normalization runs as in use.
+        rate: times the configuration's learning rate.
+    """
+
+    epoch: int = 0
+    trainable: tuple[str, ...] | None = None
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
 class Config:
     """One experiment.
 
@@ -68,7 +85,11 @@ class Config:
         augmentation: changes to the faces.
         distillation: teachers, if any.
         plateau: reduction of the learning rate; with ``constant``.
-        patience: epochs without a better validation accuracy before it stops; None never stops early.
+        patience: epochs without a better validation accuracy before it stops; None never stops early. Counted in the
+            last stage only.
+        pretrained: what it starts from: ``imagenet`` downloads Keras' weights for the network's base, a path names
+            that file (``….h5``) or the weights of the whole network (``….weights.h5``); None starts from nothing.
+        stages: which layers learn when; schedule and warm-up begin anew with each.
         precision: Keras' dtype policy; ``mixed_bfloat16`` for GPUs.
         steps_per_execution: steps that the backend runs in one call, where it can.
         compile_xla: compile with XLA under TensorFlow; JAX always does.
@@ -91,6 +112,8 @@ class Config:
     distillation: Distillation | None = None
     plateau: Plateau | None = None
     patience: int | None = None
+    pretrained: Literal["imagenet"] | Path | None = None
+    stages: tuple[Stage, ...] = (Stage(),)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     steps_per_execution: int = 1
     compile_xla: bool = False
@@ -104,7 +127,12 @@ class Config:
             "dropout must be in 0..1": 0 <= self.dropout < 1,
             "ema must be in 0..1": self.ema is None or 0 < self.ema < 1,
             "label_smoothing must be in 0..1": 0 <= self.label_smoothing < 1,
-            "warmup_epochs must be less than epochs": 0 <= self.warmup_epochs < self.epochs,
+            "the stages' epochs must begin at 0 and rise to less than epochs": min(self.stage_lengths()) > 0,
+            "warmup_epochs must be less than epochs, and than each stage's": (
+                0 <= self.warmup_epochs < min(self.stage_lengths())
+            ),
+            "the rate of a stage must be positive": all(stage.rate > 0 for stage in self.stages),
+            "a stage must let a layer learn": all(stage.trainable != () for stage in self.stages),
             "plateau needs the constant schedule": self.plateau is None or self.schedule == "constant",
             "distillation needs a teacher": self.distillation is None or bool(self.distillation.teachers),
         }
@@ -113,9 +141,16 @@ class Config:
                 message = f"The configuration of {self.network} is wrong: {rule}."
                 raise TrainingError(message)
 
+    def stage_lengths(self) -> list[int]:
+        """Epochs of each stage; one that is not positive is a mistake, as is a first stage that does not begin at 0."""
+        begins = [stage.epoch for stage in self.stages]
+        return [end - begin for begin, end in pairwise([*begins, self.epochs])] if begins[:1] == [0] else [0]
+
     def as_json(self) -> dict[str, Any]:
         """The configuration as JSON values, for a run's record and the manifest."""
         values = asdict(self)
+        if self.pretrained is not None:
+            values["pretrained"] = str(self.pretrained)
         if self.distillation:
             values["distillation"]["teachers"] = [
                 {"network": teacher.network, "weights": str(teacher.weights)} for teacher in self.distillation.teachers

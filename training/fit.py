@@ -8,27 +8,28 @@ import random
 import resource
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from training import networks
+from training import networks, transfer
 from training.callbacks import Backup, TensorBoard, TimeLeft, epochs_done
 from training.errors import TrainingError
 from training.learner import Learner
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from training.config import Config
+    from training.config import Config, Stage
     from training.dataset import Dataset, Split
 
 WEIGHTS_FILE = "network.weights.h5"
 RESULT_FILE = "result.json"
-_BACKUP_FILE = "backup.npz"
+BACKUP_FILE = "backup.npz"
 _LOG_FILE = "log.csv"
 
 
@@ -88,7 +89,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries no 
             np.random.default_rng([self._seed, epoch]).shuffle(self._order)
 
 
-def fit(config: Config, dataset: Dataset, directory: Path) -> Result:
+def fit(
+    config: Config, dataset: Dataset, directory: Path, callbacks: Sequence[keras.callbacks.Callback] = ()
+) -> Result:
     """Train as `config` says, and keep the weights of the epoch with the best validation accuracy.
 
     Args:
@@ -96,9 +99,11 @@ def fit(config: Config, dataset: Dataset, directory: Path) -> Result:
         dataset: `train` is fitted to, `validation` chooses the epoch.
         directory: the run's; if it holds a run that was broken off, that run goes on. Gets ``network.weights.h5``,
             ``result.json``, ``log.csv``, TensorBoard events and, until the end, ``backup.npz``.
+        callbacks: further ones, which see the end of an epoch after all others; what they raise ends the run.
 
     Raises:
-        TrainingError: the directory holds a finished run, or the beginning of another one.
+        TrainingError: the directory holds a finished run or the beginning of another one, a stage names no layer, or
+            what the network is to start from cannot be had.
     """
     if (directory / RESULT_FILE).exists():
         message = f"{directory} holds a finished run. Choose another directory, or remove it."
@@ -109,7 +114,7 @@ def fit(config: Config, dataset: Dataset, directory: Path) -> Result:
     random.seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     try:
-        history = _run(config, dataset, directory)
+        history = _run(config, dataset, directory, callbacks)
     finally:
         keras.config.set_dtype_policy("float32")
     figures = {name: [float(value) for value in values] for name, values in history.items()}
@@ -121,38 +126,77 @@ def fit(config: Config, dataset: Dataset, directory: Path) -> Result:
         backend=keras.backend.backend(),
     )
     _save_result(result, config, dataset, directory / RESULT_FILE)
-    (directory / _BACKUP_FILE).unlink(missing_ok=True)
+    (directory / BACKUP_FILE).unlink(missing_ok=True)
     return result
 
 
-def _run(config: Config, dataset: Dataset, directory: Path) -> dict[str, list[float]]:
+def _run(
+    config: Config, dataset: Dataset, directory: Path, extra: Sequence[keras.callbacks.Callback]
+) -> dict[str, list[float]]:
     network = networks.build(config.network, config.dropout)
+    done = epochs_done(directory / BACKUP_FILE)
+    if not done:
+        _start_from(config, network)
     weights = _class_weights(dataset.train) if config.class_weights else None
     learner = Learner(network, config, weights)
     batches = Batches(dataset.train, config.batch_size, config.seed)
-    done = epochs_done(directory / _BACKUP_FILE)
-    batches.start_epoch(done)
+    learner(batches[0][0])
+    figures: dict[str, list[float]] = {}
+    for stage, epochs in zip(config.stages, config.stage_lengths(), strict=True):
+        # An early stop can only be in the last stage, so a stage that is over has its backup at its end.
+        if done < (end := stage.epoch + epochs):
+            figures = _run_stage(config, stage, end, learner, dataset, batches, directory, extra)
+    return figures
+
+
+def _start_from(config: Config, network: keras.Model) -> None:
+    match config.pretrained:
+        case None:
+            pass
+        case transfer.IMAGENET:
+            transfer.load_imagenet(network)
+        case Path() as path if path.name.endswith(".weights.h5"):
+            networks.load_weights(network, path)
+        case Path() as path:
+            transfer.load_imagenet(network, path)
+
+
+def _run_stage(
+    config: Config,
+    stage: Stage,
+    end: int,
+    learner: Learner,
+    dataset: Dataset,
+    batches: Batches,
+    directory: Path,
+    extra: Sequence[keras.callbacks.Callback],
+) -> dict[str, list[float]]:
+    """Train from where the backup stands, or the stage begins, to `end`; gives the figures of all epochs so far."""
+    transfer.set_trainable(learner.network, stage)
     learner.compile(
-        optimizer=_optimizer(config, len(batches)),
+        optimizer=_optimizer(config, stage, len(batches), end - stage.epoch),
         jit_compile=config.compile_xla or keras.backend.backend() == "jax",
         steps_per_execution=min(config.steps_per_execution, len(batches)),
     )
-    learner(batches[0][0])
     learner.optimizer.build(learner.trainable_variables)
+    done = max(stage.epoch, epochs_done(directory / BACKUP_FILE))
+    batches.start_epoch(done)
     history = learner.fit(
         batches,
         validation_data=Batches(dataset.validation, config.batch_size),
-        epochs=config.epochs,
+        epochs=end,
         initial_epoch=done,
         shuffle=False,  # Keras would shuffle the batches once more, in another order after a resumption
-        callbacks=_callbacks(config, dataset, batches, directory),
+        callbacks=[*_callbacks(config, stage, dataset, batches, directory), *extra],
         verbose=1 if sys.stdout.isatty() else 2,
     )
     figures: dict[str, list[float]] = history.history
     return figures
 
 
-def _callbacks(config: Config, dataset: Dataset, batches: Batches, directory: Path) -> list[keras.callbacks.Callback]:
+def _callbacks(
+    config: Config, stage: Stage, dataset: Dataset, batches: Batches, directory: Path
+) -> list[keras.callbacks.Callback]:
     """In the order in which they must see the end of an epoch: averaged weights first, the backup last."""
     best = keras.callbacks.ModelCheckpoint(
         directory / WEIGHTS_FILE, monitor="val_accuracy", mode="max", save_best_only=True, save_weights_only=True
@@ -168,26 +212,34 @@ def _callbacks(config: Config, dataset: Dataset, batches: Batches, directory: Pa
             )
         )
     if config.patience is not None:
-        counting.append(keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=config.patience))
+        counting.append(
+            keras.callbacks.EarlyStopping(
+                monitor="val_accuracy",
+                mode="max",
+                patience=config.patience,
+                start_from_epoch=config.stages[-1].epoch,
+            )
+        )
     identity = {"config": config.as_json(), "dataset": dataset.digest, "backend": keras.backend.backend()}
     return [
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.start_epoch(epoch)),
-        TimeLeft(),
+        TimeLeft(config.epochs),
         *counting,
         keras.callbacks.CSVLogger(directory / _LOG_FILE, append=True),
         TensorBoard(directory),
-        Backup(directory / _BACKUP_FILE, counting, identity),
+        Backup(directory / BACKUP_FILE, counting, identity, stage.epoch),
     ]
 
 
-def _optimizer(config: Config, steps_an_epoch: int) -> keras.optimizers.Optimizer:
-    rate: Any = config.learning_rate
+def _optimizer(config: Config, stage: Stage, steps_an_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
+    peak = config.learning_rate * stage.rate
+    rate: Any = peak
     if config.schedule == "cosine":
         warmup = round(config.warmup_epochs * steps_an_epoch)
         rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if warmup else config.learning_rate,
-            decay_steps=max(1, config.epochs * steps_an_epoch - warmup),
-            warmup_target=config.learning_rate if warmup else None,
+            initial_learning_rate=0.0 if warmup else peak,
+            decay_steps=max(1, epochs * steps_an_epoch - warmup),
+            warmup_target=peak if warmup else None,
             warmup_steps=warmup,
         )
     common: dict[str, Any] = {

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.contract import PIXELS
 from training.onnx_inference import OnnxModel
 
 if TYPE_CHECKING:
@@ -57,7 +56,9 @@ def measure_footprint(classifier: Classifier, seconds: float = 2.0) -> Footprint
         seconds: length of each measurement.
     """
     model = OnnxModel(classifier.path, threads=THREADS)
-    latency = tuple(_latency(model, size, seconds) for size in classifier.track(BATCH_SIZES, "Timing"))
+    latency = tuple(
+        _latency(model, (size, *classifier.input_shape), seconds) for size in classifier.track(BATCH_SIZES, "Timing")
+    )
     return Footprint(classifier.path.stat().st_size, classifier.parameters, THREADS, latency)
 
 
@@ -71,8 +72,8 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {processor}, {platform.system()}"
 
 
-def _latency(model: OnnxModel, batch_size: int, seconds: float) -> Latency:
-    batch = np.random.default_rng(0).uniform(0, 255, (batch_size, *PIXELS.shape)).astype(np.float32)
+def _latency(model: OnnxModel, shape: tuple[int, ...], seconds: float) -> Latency:
+    batch = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
     model(batch)
     durations: list[float] = []
     end = time.perf_counter() + seconds
@@ -81,4 +82,4 @@ def _latency(model: OnnxModel, batch_size: int, seconds: float) -> Latency:
         model(batch)
         durations.append((time.perf_counter() - begin) * 1e3)
     p95 = statistics.quantiles(durations, n=20, method="inclusive")[-1]
-    return Latency(batch_size, statistics.median(durations), p95, len(durations))
+    return Latency(len(batch), statistics.median(durations), p95, len(durations))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import KerasTensor, ops
 
-from training import networks
+from training import networks, preprocessing
 from training.augmentation import Augmentation
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class Learner(keras.Model):  # type: ignore[misc]  # Keras carries no types
     Labels are an input too because mixup blends them, and the teachers see what the network sees.
 
     Args:
-        network: gives logits for grey levels.
+        network: gives logits for levels 0..255, grey or RGB. The batch's grey faces are changed at their own size, then
+            enlarged on the device to what the network takes, and to what each teacher takes: all see one view.
         config: augmentation, loss and teachers.
         class_weights: weight of each class in the loss; None weighs them alike.
     """
@@ -48,10 +49,10 @@ class Learner(keras.Model):  # type: ignore[misc]  # Keras carries no types
         if training and self.label_smoothing:
             targets = targets * (1 - self.label_smoothing) + self.label_smoothing / self.classes
         view, targets = self.augmentation(inputs["image"], targets, training=training)
-        outputs = {"logits": self.network(view, training=training), "targets": targets}
+        outputs = {"logits": _logits(self.network, view, training=training), "targets": targets}
         if training and self.distillation:
             temperature = self.distillation.temperature
-            soft = [ops.softmax(teacher(view, training=False) / temperature) for teacher in self.teachers]
+            soft = [ops.softmax(_logits(teacher, view, training=False) / temperature) for teacher in self.teachers]
             outputs["teachers"] = ops.stop_gradient(sum(soft) / len(soft))
         return outputs
 
@@ -91,10 +92,13 @@ class Learner(keras.Model):  # type: ignore[misc]  # Keras carries no types
         self.network.save_weights(filepath, overwrite=overwrite)
 
     def state(self) -> Sequence[keras.Variable]:
-        """Everything a resumed run must find again: weights, optimizer, and where the random numbers have come to."""
+        """What a resumed run must find again, beside the optimizer: weights, and where random numbers have come to."""
         teachers = {id(variable) for teacher in self.teachers for variable in teacher.variables}
-        own = [variable for variable in self.variables if id(variable) not in teachers]
-        return [*own, *self.optimizer.variables]
+        return [variable for variable in self.variables if id(variable) not in teachers]
+
+
+def _logits(network: keras.Model, view: KerasTensor, *, training: bool) -> KerasTensor:
+    return network(preprocessing.as_input(view, network.input_shape[1:]), training=training)
 
 
 def _load_teachers(config: Config) -> list[keras.Model]:

@@ -1,4 +1,4 @@
-"""The networks by name. Each takes grey levels 0..255 and gives logits; its first layer scales them."""
+"""The networks by name. Each takes levels 0..255, grey or RGB, and gives logits; its first layer scales them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,30 @@ from typing import TYPE_CHECKING
 import keras
 from keras import KerasTensor, layers
 
-from mien.contract import EMOTION_LABELS, PIXELS
+from mien.contract import EMOTION, EMOTION_LABELS, EMOTION_RGB96, PIXELS
+from training import transfer
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mien.contract import EnsembleSpec
+
 
 @dataclass(frozen=True)
 class Network:
-    """A network's builder, which takes the dropout rate, and what to know of it in a sentence."""
+    """A network.
+
+    Attributes:
+        builder: takes the dropout rate, gives the model.
+        description: what to know of it, in a sentence.
+        ensemble: with the members that serve it, the last of which says what the network takes.
+    """
 
     builder: Callable[[float], keras.Model]
     description: str
+    ensemble: EnsembleSpec = EMOTION
 
 
 def vgg(width: int, dropout: float) -> keras.Model:
@@ -102,6 +112,7 @@ NETWORKS = {
     "se_resnet18": Network(se_resnet18, "residual, squeeze-and-excitation, full-resolution stem; a teacher"),
     "three_block": Network(three_block, "three blocks and a dense layer, as widely used with FER-2013"),
     "deepfer": Network(deepfer, "DeepFER's CNN"),
+    "resnet50v2": Network(transfer.resnet50v2, "ResNet50V2 in colour, to start from ImageNet's weights", EMOTION_RGB96),
 }
 """The networks by name."""
 
@@ -114,17 +125,27 @@ def build(name: str, dropout: float = 0.0) -> keras.Model:
         dropout: the network's dropout rate while training.
 
     Returns:
-        A model from (N, 48, 48, 1) float32 grey levels 0..255 to (N, 7) float32 logits, named `name`.
+        A model, named `name`, from the float32 levels 0..255 that its ensemble's classifier takes, (N, 48, 48, 1) grey
+        or (N, 96, 96, 3) RGB, to (N, 7) float32 logits.
 
     Raises:
         TrainingError: there is no network of that name.
     """
+    model = find(name).builder(dropout)
+    model.name = name
+    return model
+
+
+def find(name: str) -> Network:
+    """The network of that name.
+
+    Raises:
+        TrainingError: there is none.
+    """
     if name not in NETWORKS:
         message = f"There is no network {name!r}. There are: {', '.join(NETWORKS)}."
         raise TrainingError(message)
-    model = NETWORKS[name].builder(dropout)
-    model.name = name
-    return model
+    return NETWORKS[name]
 
 
 def load_weights(model: keras.Model, path: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import KerasTensor, ops
 
-from mien.contract import FACES, PIXELS
+from mien.contract import FACES, PIXELS, PIXELS_RGB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mien.contract import TensorSpec
 
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601), the ones OpenCV's COLOR_RGB2GRAY uses."""
@@ -64,3 +69,26 @@ def grey48() -> keras.Model:
     """The model `emotion_preprocess`: crops (N, 96, 96, 3) uint8 RGB to grey levels (N, 48, 48, 1) float32, 0..255."""
     faces = keras.Input(FACES.shape, dtype="uint8", name=FACES.name)
     return keras.Model(faces, GreyArea(FACES.shape[0] // PIXELS.shape[0])(faces), name="grey48")
+
+
+def rgb96() -> keras.Model:
+    """The model `emotion_preprocess_rgb96`: crops (N, 96, 96, 3) uint8 RGB as float32; the network scales them."""
+    faces = keras.Input(FACES.shape, dtype="uint8", name=FACES.name)
+    return keras.Model(faces, ops.cast(faces, PIXELS_RGB.dtype.name), name="rgb96")
+
+
+PREPROCESSING: dict[TensorSpec, Callable[[], keras.Model]] = {PIXELS: grey48, PIXELS_RGB: rgb96}
+"""What makes each input of a network from crops."""
+
+
+def as_input(faces: KerasTensor, shape: tuple[int, int, int]) -> KerasTensor:
+    """A dataset's grey faces as a network takes them, on the device: `training.inputs.as_input` in Keras' operations.
+
+    Args:
+        faces: (N, H, W, 1) floating-point grey levels 0..255.
+        shape: height, width and channels of the network's input.
+    """
+    height, width, channels = shape
+    if faces.shape[1:3] != (height, width):
+        faces = ops.image.resize(faces, (height, width), interpolation="bilinear", data_format="channels_last")
+    return faces if faces.shape[-1] == channels else ops.repeat(faces, channels, axis=-1)

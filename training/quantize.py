@@ -24,8 +24,8 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from mien.contract import EMOTION_CLASSIFIER
-from training.classifier import open_onnx, read_graph, untracked
+from training import inputs
+from training.classifier import open_onnx, read_classifier, untracked
 from training.errors import TrainingError
 from training.evaluate import take_split
 from training.metrics import classification_report
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mien.contract import TensorSpec
     from training.classifier import Track
     from training.dataset import Dataset, Split
     from training.metrics import ClassificationReport
@@ -103,7 +104,7 @@ def quantize(
     Raises:
         TrainingError: `source` is no classifier of the contract, is quantized already, or `target` is `source`.
     """
-    graph = read_graph(source, EMOTION_CLASSIFIER)
+    graph, spec = read_classifier(source)
     if any(node.op_type == "QuantizeLinear" for node in graph.node):
         message = f"{source} is quantized already. Give the float32 file it was made from."
         raise TrainingError(message)
@@ -115,7 +116,7 @@ def quantize(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as staging:
         candidate = Path(staging, "int8.onnx")
-        _quantize(source, calibration, candidate)
+        _quantize(source, _Faces(calibration, spec.input), candidate)
         before = _report(source, "float32", dataset, validation, track)
         after = _report(candidate, "int8", dataset, validation, track)
         sizes = source.stat().st_size, candidate.stat().st_size
@@ -126,10 +127,9 @@ def quantize(
 
 
 class _Faces(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime carries no types
-    def __init__(self, images: NDArray[np.uint8]) -> None:
+    def __init__(self, images: NDArray[np.uint8], tensor: TensorSpec) -> None:
         self._batches: Iterator[dict[str, Any]] = (
-            {EMOTION_CLASSIFIER.input.name: images[i : i + _BATCH].astype(np.float32)}
-            for i in range(0, len(images), _BATCH)
+            {tensor.name: inputs.as_input(images[i : i + _BATCH], tensor.shape)} for i in range(0, len(images), _BATCH)
         )
 
     def get_next(self) -> dict[str, Any] | None:
@@ -141,7 +141,7 @@ def _draw(train: Split, faces: int, seed: int) -> NDArray[np.uint8]:
     return train.images[rows]
 
 
-def _quantize(source: Path, calibration: NDArray[np.uint8], target: Path) -> None:
+def _quantize(source: Path, calibration: CalibrationDataReader, target: Path) -> None:
     prepared = target.with_name("prepared.onnx")
     # Symbolic shapes need SymPy and change nothing in a graph whose only free dimension is the batch.
     quant_pre_process(source, prepared, skip_symbolic_shape=True)
@@ -151,7 +151,7 @@ def _quantize(source: Path, calibration: NDArray[np.uint8], target: Path) -> Non
     quantize_static(
         prepared,
         target,
-        _Faces(calibration),
+        calibration,
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=_QUANTIZED,
         per_channel=True,

@@ -30,16 +30,16 @@ from keras import layers
 
 from training import fit, networks
 from training.augmentation import AugmentationConfig
-from training.config import Config
+from training.config import Config, Stage
 from training.dataset import load
 
 
 def tiny(dropout):
     inputs = keras.Input((48, 48, 1))
     x = layers.AveragePooling2D(4)(layers.Rescaling(1 / 64, -2.0)(inputs))
-    x = layers.BatchNormalization()(layers.Conv2D(8, 3)(x))
+    x = layers.BatchNormalization(name="base_bn")(layers.Conv2D(8, 3, name="base_conv")(x))
     x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
-    return keras.Model(inputs, layers.Dense(7)(x))
+    return keras.Model(inputs, layers.Dense(7, name="head_logits")(x))
 
 
 networks.NETWORKS["tiny"] = networks.Network(tiny, "for tests")
@@ -59,7 +59,8 @@ if die:
     fit.Batches.__getitem__ = dying
 
 config = Config("tiny", epochs=4, learning_rate=0.05, batch_size=7, ema=0.9, weight_decay=1e-3, patience=50,
-                augmentation=AugmentationConfig(mixup=0.2))
+                augmentation=AugmentationConfig(mixup=0.2),
+                stages=(Stage(0, ("head",)), Stage(1, rate=0.5)))
 result = fit.fit(config, load(data), directory)
 assert "tensorflow" not in sys.modules
 print(result.backend, result.validation_accuracy, len(result.history["seconds"]))

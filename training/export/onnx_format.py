@@ -66,7 +66,7 @@ def _reshape_first(graph: onnx.GraphProto) -> None:
     """Move each Reshape before the scalings that feed it alone; the numbers stay the same.
 
     ONNX Runtime broadcasts a scalar along the last dimension. After the Reshape that is a row of the picture, before it
-    the single channel: scaling 48×48×1 cost 0.23 ms of 2.7 (``OPSET`` 17, ONNX Runtime 1.31, one thread), now 0.02.
+    the single channel: scaling 48 x 48 x 1 cost 0.23 ms of 2.7 (``OPSET`` 17, ONNX Runtime 1.31, one thread), now 0.02.
     """
     constants = {constant.name: constant.dims for constant in graph.initializer}
     uses = Counter(name for node in graph.node for name in node.input)

@@ -22,10 +22,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from mien.contract import EMOTION, EMOTION_CLASSIFIER, EMOTION_CLASSIFIER_SAVEDMODEL, EMOTION_PREPROCESS
 from training import networks, preprocessing
 from training.errors import ExportError
-from training.export import golden
+from training.export import configs, golden
 from training.export.manifest import DatasetReference, build_manifest, digest_files, environment, save_manifest, sha256
 from training.export.onnx_format import OPSET, save_onnx
 from training.export.saved_model import SIGNATURE, save_saved_model
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
+
+    from mien.contract import EnsembleSpec, ModelSpec
 
 PIXELS_TOLERANCE = 1e-3
 """Largest difference of a grey level (0..255) between formats."""
@@ -79,10 +80,11 @@ def export_release(
     replace: bool = False,
     measure: Callable[[Path], Mapping[str, Any]] | None = None,
 ) -> Path:
-    """Write `candidate` as version `release` of every model of the ensemble `emotion`.
+    """Write `candidate` as version `release` of every model of its ensemble: of the members that its network needs.
 
     Everything is written and checked beside the repository, then renamed into it, the manifest's directory last: a
-    failed export changes nothing.
+    failed export changes nothing. Where the repository has no config.pbtxt for a model yet, it gets one that pins this
+    release, so a new repository can be served as it is; the others stay, and so does what is served.
 
     Args:
         candidate: what to export.
@@ -98,7 +100,8 @@ def export_release(
         ExportError: the release exists, or the exported models differ from Keras.
         TrainingError: unknown network, or the weights are not its weights.
     """
-    targets = [Path(model, str(release)) for model in _models()]
+    ensemble = networks.find(candidate.network).ensemble
+    targets = [Path(model, str(release)) for model in _models(ensemble)]
     taken = [target for target in targets if (repository / target).exists()]
     if taken and not replace:
         message = f"{repository} has {taken[0]} already. Choose another number with --release, or add --replace."
@@ -106,57 +109,64 @@ def export_release(
     repository.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=repository.parent, prefix=f".{repository.name}-") as staging:
         stage = Path(staging)
-        _write(candidate, stage, release, measure)
+        _write(candidate, ensemble, stage, release, measure)
         for target in targets:
             _move(stage / target, repository / target, Path(staging, "replaced", target))
-    return repository / EMOTION.name / str(release) / MANIFEST_FILE
+    configs.add_missing(repository, ensemble, release)
+    return repository / ensemble.name / str(release) / MANIFEST_FILE
 
 
 def probabilities_model(candidate: Candidate) -> keras.Model:
-    """The classifier as it is served: network, temperature, softmax; (N, 48, 48, 1) to (N, 7) float32."""
+    """The classifier as it is served: network, temperature, softmax; the network's input to (N, 7) float32."""
     network = networks.build(candidate.network)
     networks.load_weights(network, candidate.weights)
     logits = network.output
     if candidate.temperature != 1.0:
         logits = layers.Rescaling(1 / candidate.temperature)(logits)
-    return keras.Model(network.input, layers.Softmax()(logits), name=EMOTION_CLASSIFIER.name)
+    return keras.Model(network.input, layers.Softmax()(logits), name="classifier")
 
 
-def _models() -> tuple[str, ...]:
-    return (*(m.name for m in EMOTION.members), *(t.name for t in EMOTION.twins), EMOTION.name)
+def _models(ensemble: EnsembleSpec) -> tuple[str, ...]:
+    return (*(m.name for m in ensemble.members), *(t.name for t in ensemble.twins), ensemble.name)
 
 
 def _write(
-    candidate: Candidate, stage: Path, release: int, measure: Callable[[Path], Mapping[str, Any]] | None
+    candidate: Candidate,
+    ensemble: EnsembleSpec,
+    stage: Path,
+    release: int,
+    measure: Callable[[Path], Mapping[str, Any]] | None,
 ) -> None:
     _require_tensorflow()
-    directories = {model: stage / model / str(release) for model in _models()}
+    directories = {model: stage / model / str(release) for model in _models(ensemble)}
     for directory in directories.values():
         directory.mkdir(parents=True)
-    preprocess, classifier = preprocessing.grey48(), probabilities_model(candidate)
-    preprocess_onnx = directories[EMOTION_PREPROCESS.name] / ONNX_FILE
-    classifier_onnx = directories[EMOTION_CLASSIFIER.name] / ONNX_FILE
-    saved_model = directories[EMOTION_CLASSIFIER_SAVEDMODEL.name] / SAVED_MODEL_DIRECTORY
-    save_onnx(preprocess, EMOTION_PREPROCESS, preprocess_onnx)
-    save_onnx(classifier, EMOTION_CLASSIFIER, classifier_onnx)
-    save_saved_model(classifier, EMOTION_CLASSIFIER_SAVEDMODEL, saved_model)
+    (preprocess_spec, classifier_spec), (twin_spec,) = ensemble.members, ensemble.twins
+    preprocess = preprocessing.PREPROCESSING[classifier_spec.input]()
+    classifier = probabilities_model(candidate)
+    preprocess_onnx = directories[preprocess_spec.name] / ONNX_FILE
+    classifier_onnx = directories[classifier_spec.name] / ONNX_FILE
+    saved_model = directories[twin_spec.name] / SAVED_MODEL_DIRECTORY
+    save_onnx(preprocess, preprocess_spec, preprocess_onnx)
+    save_onnx(classifier, classifier_spec, classifier_onnx)
+    save_saved_model(classifier, twin_spec, saved_model)
 
     faces = golden.synthetic_faces(PARITY_FACES)
     pixels = preprocess.predict(faces, verbose=0)
     probabilities = classifier.predict(pixels, verbose=0)
     parity = {
-        EMOTION_PREPROCESS.name: _parity(
+        preprocess_spec.name: _parity(
             preprocess_onnx, pixels, OnnxModel(preprocess_onnx).predict(faces), PIXELS_TOLERANCE
         ),
-        EMOTION_CLASSIFIER.name: _parity(
+        classifier_spec.name: _parity(
             classifier_onnx, probabilities, OnnxModel(classifier_onnx).predict(pixels), PROBABILITIES_TOLERANCE
         ),
-        EMOTION_CLASSIFIER_SAVEDMODEL.name: _parity(
-            saved_model, probabilities, _run_saved_model(saved_model, pixels), PROBABILITIES_TOLERANCE
+        twin_spec.name: _parity(
+            saved_model, probabilities, _run_saved_model(saved_model, twin_spec, pixels), PROBABILITIES_TOLERANCE
         ),
     }
     count = golden.GOLDEN_FACES
-    golden_file = directories[EMOTION.name] / GOLDEN_FILE
+    golden_file = directories[ensemble.name] / GOLDEN_FILE
     golden.save_golden(golden_file, faces[:count], probabilities[:count], PROBABILITIES_TOLERANCE)
 
     provenance = {
@@ -169,7 +179,7 @@ def _write(
         **candidate.provenance,
     }
     manifest = build_manifest(
-        EMOTION,
+        ensemble,
         release,
         digest_files(stage, directories.values()),
         dataset=candidate.dataset,
@@ -177,7 +187,7 @@ def _write(
         created_by=candidate.created_by,
         provenance=provenance,
     )
-    save_manifest(manifest, directories[EMOTION.name] / MANIFEST_FILE)
+    save_manifest(manifest, directories[ensemble.name] / MANIFEST_FILE)
 
 
 def _require_tensorflow() -> None:
@@ -198,9 +208,8 @@ def _parity(path: Path, expected: NDArray[np.float32], actual: NDArray[np.float3
     return difference
 
 
-def _run_saved_model(path: Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def _run_saved_model(path: Path, spec: ModelSpec, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     loaded = tf.saved_model.load(str(path))
-    spec = EMOTION_CLASSIFIER_SAVEDMODEL
     outputs = loaded.signatures[SIGNATURE](**{spec.input.name: tf.constant(pixels)})
     return np.asarray(outputs[spec.output.name])
 

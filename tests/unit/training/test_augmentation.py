@@ -100,6 +100,16 @@ def test_mixup_blends_targets_as_it_blends_faces() -> None:
     np.testing.assert_array_equal(targets.argmax(axis=1), labels)
 
 
+def test_colours_are_changed_together(faces: NDArray[np.float32]) -> None:
+    targets = np.eye(7, dtype=np.float32)[np.arange(32) % 7]
+
+    grey, grey_targets = Augmentation(AugmentationConfig(), seed=3)(faces, targets, training=True)
+    colour, colour_targets = Augmentation(AugmentationConfig(), seed=3)(np.repeat(faces, 3, -1), targets, training=True)
+
+    np.testing.assert_allclose(ops.convert_to_numpy(colour), np.repeat(ops.convert_to_numpy(grey), 3, -1), atol=0.01)
+    np.testing.assert_array_equal(ops.convert_to_numpy(colour_targets), ops.convert_to_numpy(grey_targets))
+
+
 def test_the_same_seed_changes_faces_alike(faces: NDArray[np.float32]) -> None:
     targets = np.zeros((32, 7), np.float32)
     first, second, other = (

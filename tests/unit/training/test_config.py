@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from training import networks
-from training.config import Config, Distillation, Plateau, Teacher, available, load_config
+from training.config import Config, Distillation, Plateau, Stage, Teacher, available, load_config
 from training.errors import TrainingError
 
 
@@ -36,6 +36,13 @@ def test_an_unknown_configuration_is_named_with_the_known_ones() -> None:
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"ema": 1.0}, "ema must be in 0..1"),
         ({"warmup_epochs": 3.0}, "warmup_epochs must be less than epochs"),
+        ({"warmup_epochs": 1.0, "stages": (Stage(0), Stage(2))}, "less than epochs, and than each stage's"),
+        ({"stages": ()}, "epochs must begin at 0 and rise"),
+        ({"stages": (Stage(1),)}, "epochs must begin at 0 and rise"),
+        ({"stages": (Stage(0), Stage(3))}, "epochs must begin at 0 and rise to less than epochs"),
+        ({"stages": (Stage(0), Stage(2), Stage(1))}, "epochs must begin at 0 and rise"),
+        ({"stages": (Stage(rate=0.0),)}, "rate of a stage must be positive"),
+        ({"stages": (Stage(trainable=()),)}, "a stage must let a layer learn"),
         ({"plateau": Plateau()}, "plateau needs the constant schedule"),
         ({"distillation": Distillation(())}, "distillation needs a teacher"),
     ],

@@ -42,7 +42,7 @@ def test_accuracy_is_measured_at_every_point_and_repeats() -> None:
         bright = (batch.mean(axis=(1, 2, 3)) > 60).astype(np.int64)
         return np.eye(2, dtype=np.float32)[bright]
 
-    classifier = Classifier("brightness", Path("none"), "ONNX", 0, run)
+    classifier = Classifier("brightness", Path("none"), "ONNX", 0, (48, 48, 1), run)
     split = Split(np.full((8, 48, 48, 1), 100, np.uint8), np.ones(8, np.int64), ("a",) * 8)
 
     points = measure_robustness(classifier, split, seed=3)
