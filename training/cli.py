@@ -13,6 +13,7 @@ from mien.errors import MienError
 from training import evaluation_commands
 from training.errors import DatasetError, TrainingError
 from training.fit_command import fit
+from training.search_command import search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,6 +104,7 @@ def export(
 
 
 app.command()(fit)
+app.command()(search)
 app.command()(evaluation_commands.evaluate)
 app.command()(evaluation_commands.compare)
 app.command()(evaluation_commands.quantize)

@@ -157,6 +157,25 @@ def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     return split.take(np.sort(kept)), split.take(np.sort(held))
 
 
+def balanced(split: Split, faces: int, seed: int) -> Split:
+    """`faces` of `split`, as evenly from all classes as they allow; a class that is too small gives all it has.
+
+    Raises:
+        DatasetError: there are fewer faces than that, or fewer asked for than there are classes.
+    """
+    counts = np.bincount(split.labels)
+    if not np.count_nonzero(counts) <= faces <= len(split):
+        message = f"{faces} faces cannot be drawn: it must be from {np.count_nonzero(counts)} to {len(split)}."
+        raise DatasetError(message)
+    order = np.random.default_rng(seed).permutation(len(split))
+    labels = split.labels[order]
+    # Rank of each face within its class: the first `faces` by rank are the same number of every class.
+    ranks = np.empty(len(order), np.int64)
+    for label in np.flatnonzero(counts):
+        ranks[labels == label] = np.arange(counts[label])
+    return split.take(np.sort(order[np.argsort(ranks, kind="stable")[:faces]]))
+
+
 def _hold_out(train: Split, seed: int) -> dict[str, Split]:
     kept, held = hold_out(train, VALIDATION_SHARE, seed)
     return {"train": kept, "validation": held}

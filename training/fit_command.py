@@ -25,7 +25,9 @@ class Backend(StrEnum):
 
 def fit(
     data: Annotated[Path, typer.Argument(help="Dataset: a directory, a zip of one, or a CSV file.")],
-    config: Annotated[str, typer.Option(help="A module of training/configs.")] = "quick",
+    config: Annotated[
+        str, typer.Option(help="A module of training/configs, or a path to a .py file with a CONFIG.")
+    ] = "quick",
     run: Annotated[
         Path | None,
         typer.Option(help="The run's directory; a run that was broken off there goes on. Default: a new one."),
@@ -39,14 +41,14 @@ def fit(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from training import fit as fitting
     from training.classifier import open_weights
-    from training.config import load_config
+    from training.config_file import open_config
     from training.dataset import load
     from training.evaluate import evaluate
     from training.report import write_report
     from training.run_record import read_run
 
-    settings = load_config(config)
-    directory = run or _RUNS / f"{config}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    settings = open_config(config)
+    directory = run or _RUNS / f"{Path(config).stem}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     typer.echo(f"Reading {data} …")
     dataset = load(data, skip_unreadable=skip_unreadable)
     typer.echo(f"Training {settings.network} on {len(dataset.train):,} faces, into {directory}.")

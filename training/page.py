@@ -26,6 +26,7 @@ def environment() -> jinja2.Environment:
     )
     environment.filters["share"] = lambda value, digits=3: "-" if value is None else f"{value:.{digits}f}"
     environment.filters["json"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
+    environment.filters["value"] = lambda value: f"{value:.4g}" if isinstance(value, float) else str(value)
     return environment
 
 

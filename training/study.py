@@ -1,0 +1,111 @@
+"""The store of a search: an Optuna study in the search's directory, which survives a kill at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+# SQLite rolls a broken write back. Optuna's journal file leaves its lock behind when killed, for half a minute, and a
+# torn last line for good.
+STUDY_FILE = "study.sqlite3"
+
+ERROR, FOLDER, RETRY_OF, SECONDS = "error", "folder", "retry_of", "seconds"
+"""User attributes of a trial."""
+
+_NAME = "search"
+_IDENTITY = "identity"
+
+_COMPARABLE = 4
+"""Trials that must have completed before one is held against them."""
+
+
+@contextlib.contextmanager
+def open_study(directory: Path, identity: Mapping[str, Any], epochs: int) -> Iterator[optuna.Study]:
+    """The study in `directory`, alone with it; what was running when it was left is marked failed and tried again.
+
+    Args:
+        directory: made if it is not there.
+        identity: what the search is, in JSON values; the study of another is refused.
+        epochs: of each trial, for the pruner.
+
+    Raises:
+        TrainingError: another process has the study, it is of another search, or it is damaged.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with _alone(directory), _storage(directory / STUDY_FILE) as storage:
+        # Hyperband needs more trials than tens to fill its brackets; the median of those so far works from the fifth
+        # on. In the first third of a schedule accuracy says little yet.
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=_COMPARABLE, n_warmup_steps=1 + epochs // 3)
+        study = optuna.create_study(
+            study_name=_NAME, storage=storage, direction="maximize", pruner=pruner, load_if_exists=True
+        )
+        _identify(study, json.loads(json.dumps(identity)), directory)
+        _retry_interrupted(study)
+        yield study
+
+
+def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Trials that came to an end by themselves: all but those waiting, running or interrupted."""
+    ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    trials = study.get_trials(deepcopy=False, states=ended)
+    return [trial for trial in trials if trial.state != TrialState.FAIL or ERROR in trial.user_attrs]
+
+
+def _identify(study: optuna.Study, identity: dict[str, Any], directory: Path) -> None:
+    known = study.user_attrs.get(_IDENTITY)
+    if known is None:
+        study.set_user_attr(_IDENTITY, identity)
+    elif different := [name for name, value in identity.items() if known.get(name) != value]:
+        message = f"{directory} holds a search with another {' and '.join(different)}. Choose another directory."
+        raise TrainingError(message)
+
+
+def _retry_interrupted(study: optuna.Study) -> None:
+    """Nobody else has the study, so what is running there was killed."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        carried = {name: trial.user_attrs[name] for name in (FOLDER,) if name in trial.user_attrs}
+        study.enqueue_trial(trial.params, user_attrs={**carried, RETRY_OF: trial.number})
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Lock the directory; the system releases the lock with the process, however that ends."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"Another process is searching in {directory}. Wait for its end, or choose another directory."
+            raise TrainingError(message) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _storage(path: Path) -> Iterator[optuna.storages.RDBStorage]:
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    except (SQLAlchemyError, RuntimeError, optuna.exceptions.OptunaError) as error:
+        reason = str(error).strip().splitlines()[0]
+        message = f"{path} is damaged, or of another version of Optuna: {reason}. Choose another directory."
+        raise TrainingError(message) from error
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
