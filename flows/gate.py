@@ -67,10 +67,10 @@ class Decision:
         """The decision and its reasons."""
         if not self.broken:
             return f"The candidate may replace release {self.release}: it keeps all {len(self.rules)} rules."
-        reasons = "; ".join(f"{rule.name}: {rule.finding}" for rule in self.broken)
+        reasons = "; ".join(f"{rule.name} ({rule.finding})" for rule in self.broken)
         if self.accepted_anyway:
-            return f"Accepted in spite of the gate ({self.accepted_anyway}). {reasons}."
-        return f"The candidate may not replace release {self.release}. {reasons}."
+            return f"Accepted because of {self.accepted_anyway!r}, in spite of: {reasons}."
+        return f"The candidate may not replace release {self.release} because of: {reasons}."
 
     def as_json(self) -> dict[str, Any]:
         """The decision as JSON values."""

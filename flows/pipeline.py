@@ -21,6 +21,7 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Failed
 
 from flows.errors import DatasetRefusedError, GateRefusedError
 from flows.gate import Budgets, Decision, decide
@@ -83,7 +84,9 @@ def retrain(
     export = export_model(data, run)
     decision = judge(data, run, export, accept_anyway, budgets or Budgets())
     if not decision.passed:
-        raise GateRefusedError(f"{decision.sentence} It is kept in {run}.")
+        refusal = GateRefusedError(f"{decision.sentence} It is kept in {run}.")
+        # So the caller gets the error, and the log no traceback.
+        return Failed(message=str(refusal), data=refusal)  # type: ignore[return-value]
     release = publish_release(export)
     if promote:
         promote_release(release, accept_anyway or "passed the gate")

@@ -17,12 +17,19 @@ def prepare(settings: ServingSettings) -> None:
     """Set what the environment leaves open: state below the state folder, no telemetry, the local server if it runs.
 
     Without a server Prefect starts one of its own for the run, over the same database.
+
+    Raises:
+        ServingError: the state folder cannot be made.
     """
+    settings.create_state()
+    home = settings.state.resolve() / "prefect"
+    home.mkdir(exist_ok=True)  # Prefect waits in vain for a database in a folder that is not there
     defaults = {
-        "PREFECT_HOME": str(settings.state.resolve() / "prefect"),
+        "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

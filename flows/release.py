@@ -28,7 +28,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 Number = Annotated[int, typer.Argument(min=1, metavar="N", help="The release's number.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
 
-_SHOWN_METRICS = {"validation_accuracy": "accuracy", "validation_macro_f1": "macro-F1", "validation_ece": "calibration"}
+_SHOWN_METRICS = {"validation_accuracy": "acc.", "validation_macro_f1": "macro-F1", "validation_ece": "ECE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def list_releases(*, history: Annotated[bool, typer.Option("--history", help="Wh
     if history:
         console.print(_history_table(repository))
         return
-    table = Table("release", "role", "made", "by", *_SHOWN_METRICS.values(), "network", "trained on")
+    table = _table("release", "role", "made", *_SHOWN_METRICS.values(), "network", "trained on")
     for listed in releases(repository):
         manifest = listed.manifest
         metrics = [manifest.metrics.get(name) for name in _SHOWN_METRICS]
@@ -63,7 +63,6 @@ def list_releases(*, history: Annotated[bool, typer.Option("--history", help="Wh
             str(manifest.release),
             listed.role,
             f"{manifest.created_at:%Y-%m-%d %H:%M}",
-            manifest.created_by,
             *("-" if value is None else f"{value:.4f}" for value in metrics),
             str(manifest.provenance.get("network", "-")),
             manifest.dataset.name,
@@ -161,11 +160,16 @@ def _repository() -> ModelRepository:
 
 
 def _history_table(repository: ModelRepository) -> Table:
-    table = Table("at (UTC)", "action", "release", "before", "by", "reason")
+    table = _table("at (UTC)", "action", "release", "before", "by", "reason")
     for entry in Ledger(repository.path).history(EMOTION.name):
         when = f"{entry.at:%Y-%m-%d %H:%M:%S}"
         table.add_row(when, entry.action, str(entry.release), str(entry.previous), entry.by, entry.reason)
     return table
+
+
+def _table(*columns: str) -> Table:
+    """Narrow enough for a terminal of 80 columns."""
+    return Table(*columns, box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold underline")
 
 
 def _tell(promotion: Promotion) -> None:

@@ -11,6 +11,8 @@ import typer
 
 from flows import prefect_environment
 from flows.errors import FlowError
+from flows.running_server import running_server
+from mien.contract import EMOTION
 from mien.errors import MienError
 from serving import read_settings
 
@@ -33,11 +35,14 @@ def train(
 
     A run that was broken off goes on where it was when it is started again with the same dataset and configuration.
     """
-    prefect_environment.prepare(read_settings())
+    settings = read_settings()
+    if promote:
+        running_server(settings, EMOTION)
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the export needs it, and a process has one
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if not data.exists():
         raise FlowError(f"There is no {data}. Give FER-2013 as a folder, a zip or its CSV.")
+    prefect_environment.prepare(settings)
     from flows.pipeline import retrain
 
     outcome = retrain(data.resolve(), config, promote=promote, accept_anyway=accept_anyway)
