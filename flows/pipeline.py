@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from serving import ServingSettings
     from training.dataset import Dataset
     from training.evaluate import Evaluation
-    from training.export.release import Candidate
 
 EXPORT_FOLDER = "export"
 DECISION_FILE = "decision.json"
@@ -134,14 +133,14 @@ def train(data: Path, digest: str, config: str, runs: Path) -> Path:
 def export_model(data: Path, run: Path) -> Path:
     """Write the run's network as ONNX and SavedModel; returns the folder of the export."""
     from training.evaluate import onnx_metrics
-    from training.export.release import export_release
+    from training.export.release import candidate_of_run, export_release
 
     export = run / EXPORT_FOLDER
     try:
         ModelRepository(export).verify_release(EMOTION, 1)
     except ServingError:
         split = _open_dataset(data).validation
-        export_release(_candidate_of(run), export, 1, replace=True, measure=lambda path: onnx_metrics(path, split))
+        export_release(candidate_of_run(run), export, 1, replace=True, measure=lambda path: onnx_metrics(path, split))
     return export
 
 
@@ -187,21 +186,6 @@ def promote_release(release: int, reason: str) -> None:
     with promoter_of(settings, EMOTION) as promoter:
         promotion = promoter.promote(release, reason=reason)
     get_run_logger().info("release %d is served; the swap took %.0f ms", release, promotion.swap_s * 1e3)
-
-
-def _candidate_of(run: Path) -> Candidate:
-    """What the manifest says of a run."""
-    from training.export.manifest import DatasetReference
-    from training.export.release import Candidate
-    from training.run_record import read_run
-
-    record = read_run(run)
-    return Candidate(
-        network=str(record.network),
-        weights=run / str(record.facts["weights"]),
-        dataset=DatasetReference(str(record.dataset["name"]), record.dataset.get("digest")),
-        provenance={"config": dict(record.config), "run": run.name},
-    )
 
 
 def _repository(settings: ServingSettings) -> ModelRepository:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from mien.errors import MienError
 from training import evaluation_commands
-from training.errors import DatasetError, TrainingError
+from training.errors import DatasetError
 from training.fit_command import fit
 from training.search_command import search
 
@@ -62,12 +63,14 @@ def inspect_dataset(data: Data) -> None:
 @app.command()
 def export(
     weights: Annotated[
-        Path, typer.Option(help="Keras weights file; in a run's directory, it brings the rest.")
+        Path, typer.Option(help="Keras weights file, or the directory of a run, which brings the rest.")
     ] = _WEIGHTS,
-    network: Annotated[str | None, typer.Option(help="Network of --weights; a run's own by default.")] = None,
+    network: Annotated[str | None, typer.Option(help="Network of a weights file; a run knows its own.")] = None,
     repository: Annotated[Path, typer.Option(help="Model repository to write into.")] = _ROOT / "model_repository",
     release: Annotated[int, typer.Option(min=1, help="Version number of the release.")] = 1,
-    temperature: Annotated[float, typer.Option(min=1e-3, help="Divides the logits before the softmax.")] = 1.0,
+    temperature: Annotated[
+        float | None, typer.Option(min=1e-3, help="Divides the logits before the softmax; a run's own, else 1.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Dataset whose validation split gives the metrics.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Write over a release of that number.")] = False,
     created_by: Annotated[str | None, typer.Option(help="Who makes it, for the manifest; default: the user.")] = None,
@@ -78,20 +81,20 @@ def export(
     from training import evaluate
     from training.dataset import load
     from training.export.manifest import DatasetReference
-    from training.export.release import Candidate, export_release
-    from training.run_record import RunRecord, read_run
+    from training.export.release import Candidate, candidate_of_run, export_release
 
-    shipped = RunRecord(network="vgg_half", dataset={"name": "FER-2013, Training split"})
-    run = shipped if weights == _WEIGHTS else read_run(weights.parent)
-    name = network or run.network
-    if name is None:
-        message = f"{weights.parent} does not say which network {weights.name} belongs to. Name it with --network."
-        raise TrainingError(message)
-    extra: dict[str, Any] = {"created_by": created_by} if created_by else {}
-    if run.config:
-        extra["provenance"] = {"config": dict(run.config)}
-    reference = DatasetReference(run.dataset.get("name", "unknown"), run.dataset.get("digest"))
-    candidate = Candidate(name, weights, reference, temperature, **extra)
+    if weights == _WEIGHTS:
+        candidate = Candidate("vgg_half", weights, DatasetReference("FER-2013, Training split", None))
+    elif network:
+        candidate = Candidate(network, weights, DatasetReference("unknown", None))
+    else:
+        candidate = candidate_of_run(weights if weights.is_dir() else weights.parent)
+    chosen: dict[str, Any] = {
+        "temperature": temperature,
+        "created_by": created_by,
+        "weights": None if weights.is_dir() else weights,
+    }
+    candidate = dataclasses.replace(candidate, **{name: value for name, value in chosen.items() if value is not None})
     split = load(data).validation if data else None
     manifest = export_release(
         candidate,

@@ -89,6 +89,8 @@ class Config:
             last stage only.
         pretrained: what it starts from: ``imagenet`` downloads Keras' weights for the network's base, a path names
             that file (``….h5``) or the weights of the whole network (``….weights.h5``); None starts from nothing.
+        held_out: share of the training faces that nothing is fitted to but the temperature, with which the network is
+            exported; 0 fits to all of them and exports as it is.
         stages: which layers learn when; schedule and warm-up begin anew with each.
         precision: Keras' dtype policy; ``mixed_bfloat16`` for GPUs.
         steps_per_execution: steps that the backend runs in one call, where it can.
@@ -113,6 +115,7 @@ class Config:
     plateau: Plateau | None = None
     patience: int | None = None
     pretrained: Literal["imagenet"] | Path | None = None
+    held_out: float = 0.0
     stages: tuple[Stage, ...] = (Stage(),)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     steps_per_execution: int = 1
@@ -126,6 +129,7 @@ class Config:
             "learning_rate must be positive": self.learning_rate > 0,
             "dropout must be in 0..1": 0 <= self.dropout < 1,
             "ema must be in 0..1": self.ema is None or 0 < self.ema < 1,
+            "held_out must be in 0..0.5": 0 <= self.held_out <= 0.5,
             "label_smoothing must be in 0..1": 0 <= self.label_smoothing < 1,
             "the stages' epochs must begin at 0 and rise to less than epochs": min(self.stage_lengths()) > 0,
             "warmup_epochs must be less than epochs, and than each stage's": (

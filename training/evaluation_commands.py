@@ -53,8 +53,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder of the report; the run's, or one in runs/.")] = None,
     split: Measured = SplitName.validation,
     held_out: Annotated[
-        float, typer.Option(min=0, max=0.5, help="Share of the training faces for the temperature; 0: none.")
-    ] = 0.1,
+        float | None,
+        typer.Option(min=0, max=0.5, help="Share of the training faces for the temperature; a run's own, else 0.1."),
+    ] = None,
     robustness: Annotated[bool, typer.Option(help="Also measure spoiled faces: sixteen times the work.")] = True,
     seed: Annotated[int, typer.Option(help="Of the held-out faces and of the noise.")] = 0,
 ) -> None:
@@ -74,11 +75,12 @@ def evaluate(
     )
     run = read_run(classifier.path.parent)
     dataset = _load(data, split)
+    share = held_out if held_out is not None else float(run.config.get("held_out", 0.1))
     evaluation = measure(
         classifier,
         dataset,
         split.value,
-        held_out=hold_out(take_split(dataset, "train"), held_out, seed)[1] if held_out else None,
+        held_out=hold_out(take_split(dataset, "train"), share, int(run.config.get("seed", seed)))[1] if share else None,
         corruptions=CORRUPTIONS if robustness else (),
         seed=seed,
     )

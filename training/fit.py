@@ -7,7 +7,7 @@ import math
 import random
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,10 @@ import keras
 import numpy as np
 
 from training import networks, transfer
+from training.calibration import fit_temperature
 from training.callbacks import Backup, TensorBoard, TimeLeft, epochs_done
+from training.classifier import open_weights
+from training.dataset import hold_out
 from training.errors import TrainingError
 from training.learner import Learner
 
@@ -43,6 +46,7 @@ class Result:
         best_epoch: index of that epoch.
         peak_memory_mb: largest resident memory of the process, without what lies on a GPU.
         backend: Keras backend it ran under.
+        temperature: fitted on the faces held out; 1 if there are none.
     """
 
     weights: Path
@@ -50,6 +54,7 @@ class Result:
     best_epoch: int
     peak_memory_mb: float
     backend: str
+    temperature: float
 
     @property
     def validation_accuracy(self) -> float:
@@ -96,7 +101,7 @@ def fit(
 
     Args:
         config: the experiment.
-        dataset: `train` is fitted to, `validation` chooses the epoch.
+        dataset: `train` is fitted to, less what the configuration holds out; `validation` chooses the epoch.
         directory: the run's; if it holds a run that was broken off, that run goes on. Gets ``network.weights.h5``,
             ``result.json``, ``log.csv``, TensorBoard events and, until the end, ``backup.npz``.
         callbacks: further ones, which see the end of an epoch after all others; what they raise ends the run.
@@ -113,8 +118,9 @@ def fit(
     # TensorFlow under every backend.
     random.seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
+    fitted, held_out = divide(config, dataset.train)
     try:
-        history = _run(config, dataset, directory, callbacks)
+        history = _run(config, replace(dataset, splits={**dataset.splits, "train": fitted}), directory, callbacks)
     finally:
         keras.config.set_dtype_policy("float32")
     figures = {name: [float(value) for value in values] for name, values in history.items()}
@@ -124,10 +130,27 @@ def fit(
         best_epoch=int(np.argmax(figures["val_accuracy"])),
         peak_memory_mb=_peak_memory_mb(),
         backend=keras.backend.backend(),
+        temperature=_temperature(config, directory / WEIGHTS_FILE, held_out),
     )
     _save_result(result, config, dataset, directory / RESULT_FILE)
     (directory / BACKUP_FILE).unlink(missing_ok=True)
     return result
+
+
+def divide(config: Config, train: Split) -> tuple[Split, Split | None]:
+    """The training faces that the network is fitted to, and those held out for the temperature, if any are.
+
+    Raises:
+        DatasetError: a class is too small to hold some of it out.
+    """
+    return hold_out(train, config.held_out, config.seed) if config.held_out else (train, None)
+
+
+def _temperature(config: Config, weights: Path, held_out: Split | None) -> float:
+    if held_out is None:
+        return 1.0
+    probabilities = open_weights(weights, config.network).predict(held_out.images)
+    return round(fit_temperature(probabilities, held_out.labels), 4)
 
 
 def _run(
@@ -277,6 +300,7 @@ def _save_result(result: Result, config: Config, dataset: Dataset, path: Path) -
         "best_epoch": result.best_epoch,
         "validation_accuracy": result.validation_accuracy,
         "peak_memory_mb": result.peak_memory_mb,
+        "temperature": result.temperature,
         "history": result.history,
     }
     partial = path.with_suffix(".partial")

@@ -53,6 +53,7 @@ def fit(
     dataset = load(data, skip_unreadable=skip_unreadable)
     typer.echo(f"Training {settings.network} on {len(dataset.train):,} faces, into {directory}.")
     result = fitting.fit(settings, dataset, directory)
-    evaluation = evaluate(open_weights(result.weights, settings.network), dataset, corruptions=())
+    held_out = fitting.divide(settings, dataset.train)[1]
+    evaluation = evaluate(open_weights(result.weights, settings.network), dataset, held_out=held_out, corruptions=())
     page = write_report(directory, evaluation, dataset.validation.images, read_run(directory))
     typer.echo(f"Validation accuracy {evaluation.report.accuracy:.4f} (epoch {result.best_epoch + 1}). Report: {page}")

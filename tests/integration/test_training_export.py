@@ -153,4 +153,4 @@ def test_weights_of_an_unnamed_network_are_refused(tmp_path: Path) -> None:
     )
 
     assert isinstance(result.exception, TrainingError)
-    assert "does not say which network some.weights.h5 belongs to. Name it with --network." in str(result.exception)
+    assert "does not say which network its weights belong to" in str(result.exception)

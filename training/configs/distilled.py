@@ -17,6 +17,7 @@ CONFIG = Config(
     warmup_epochs=5,
     weight_decay=2e-3,
     dropout=0.2,
+    held_out=0.05,
     precision="mixed_bfloat16",
     distillation=Distillation(
         (

@@ -14,6 +14,7 @@ CONFIG = Config(
     warmup_epochs=0.5,
     weight_decay=5e-3,
     dropout=0.1,
+    held_out=0.05,
     ema=None,
     augmentation=AugmentationConfig(
         rotation_degrees=10, scale=0.1, shift=3, contrast=0.2, brightness=15, erasing=0, mixup=0

@@ -23,12 +23,13 @@ import tensorflow as tf
 from keras import layers
 
 from training import networks, preprocessing
-from training.errors import ExportError
+from training.errors import ExportError, TrainingError
 from training.export import configs, golden
 from training.export.manifest import DatasetReference, build_manifest, digest_files, environment, save_manifest, sha256
 from training.export.onnx_format import OPSET, save_onnx
 from training.export.saved_model import SIGNATURE, save_saved_model
 from training.onnx_inference import OnnxModel
+from training.run_record import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,6 +71,28 @@ class Candidate:
     temperature: float = 1.0
     created_by: str = field(default_factory=getpass.getuser)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def candidate_of_run(run: Path) -> Candidate:
+    """The candidate that a finished run made.
+
+    Args:
+        run: the run's folder.
+
+    Raises:
+        TrainingError: the folder does not say which network its weights belong to, or its record is damaged.
+    """
+    record = read_run(run)
+    if record.network is None:
+        message = f"{run} does not say which network its weights belong to: it holds no finished run. Name --network."
+        raise TrainingError(message)
+    return Candidate(
+        network=record.network,
+        weights=run / str(record.facts.get("weights", "network.weights.h5")),
+        dataset=DatasetReference(str(record.dataset.get("name", "unknown")), record.dataset.get("digest")),
+        temperature=float(record.facts.get("temperature", 1.0)),
+        provenance={"config": dict(record.config)},
+    )
 
 
 def export_release(
