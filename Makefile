@@ -36,7 +36,7 @@ install: $(UV) python ## Everything that tests and training need
 	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-triton $(UV) sync --quiet --locked --group savedmodel --project serving/local_triton
 
 # ---- what Mien does -----------------------------------------------------------------------------------------------------
-.PHONY: demo serve train bench
+.PHONY: demo serve train retrain bench
 demo: install-serving ## A real Triton classifies the faces of two photographs (PHOTOS="…" for yours)
 	@$(RUN) -m tools.demo $(PHOTOS)
 
@@ -47,8 +47,13 @@ train: install ## Train and report: DATA=fer2013.zip CONFIG=quick (RUN_DIR=… r
 	@test -n "$(DATA)" || { echo "make train needs DATA=…: FER-2013 as a folder, a zip or its CSV. It is on Kaggle: the tree as msambare/fer2013, the CSV in challenges-in-representation-learning-facial-expression-recognition-challenge." >&2; exit 2; }
 	@$(RUN) -m training fit "$(DATA)" --config "$(or $(CONFIG),quick)" $(if $(RUN_DIR),--run "$(RUN_DIR)")
 
-bench: install ## What serving costs, beside ONNX Runtime in process (BENCH="--rounds 5 --seconds 3")
+retrain: install ## Train, hold against what is served, publish, promote: DATA=… CONFIG=quick (ACCEPT="reason" overrules the gate)
+	@test -n "$(DATA)" || { echo "make retrain needs DATA=…, like make train." >&2; exit 2; }
+	@$(RUN) -m flows.train "$(DATA)" --config "$(or $(CONFIG),quick)" $(if $(ACCEPT),--accept-anyway "$(ACCEPT)")
+
+bench: install ## What serving costs, beside ONNX Runtime in process (BENCH="--rounds 5"); with DATA=… int8 as well
 	@$(RUN) -m benchmarks.serving $(BENCH)
+	@$(if $(DATA),$(RUN) -m benchmarks.quantization "$(DATA)")
 
 # ---- checks -------------------------------------------------------------------------------------------------------------
 .PHONY: check test clean

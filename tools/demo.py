@@ -31,7 +31,9 @@ def main(pictures: list[str]) -> int:
         command = [sys.executable, "-m", "mien", "image", "--out", str(results)]
         environment = os.environ | {"MIEN_ENDPOINTS": server.endpoint}
         code = subprocess.run(
-            [*command, *(pictures or sorted(map(str, PORTRAITS.glob("*.jpg"))))], env=environment, check=False
+            [*command, *(pictures or sorted(os.path.relpath(portrait) for portrait in PORTRAITS.glob("*.jpg")))],
+            env=environment,
+            check=False,
         ).returncode
     print("\nTriton has stopped. Next: `make serve` keeps one running; then `.venv/bin/mien image YOUR_PHOTO.jpg`.")
     return code
