@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import keras
@@ -15,7 +17,8 @@ from training import networks, transfer
 from training.config import Config, Stage
 from training.dataset import Dataset, load
 from training.errors import TrainingError
-from training.fit import fit
+from training.export.release import candidate_of_run
+from training.fit import divide, fit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,3 +127,23 @@ def test_a_start_that_does_not_fit_is_refused_before_training(dataset: Dataset, 
         fit(config(tmp_path / "absent.weights.h5", 1, Stage()), dataset, tmp_path / "run")
     with pytest.raises(TrainingError, match="colour has no weights from ImageNet"):
         fit(config(tmp_path / "absent.h5", 1, Stage()), dataset, tmp_path / "run")
+
+
+def test_faces_held_out_give_the_temperature_and_are_not_fitted_to(
+    start: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    holding = replace(config(start, 1, Stage()), held_out=0.25)
+    fitted, held_out = divide(holding, dataset.train)
+    assert held_out is not None
+    assert (len(fitted), len(held_out)) == (21, 7)
+    assert not set(fitted.names) & set(held_out.names)
+    result = fit(holding, dataset, tmp_path / "run")
+    record = json.loads((tmp_path / "run/result.json").read_text())
+    assert record["temperature"] == result.temperature != 1.0
+    assert record["dataset"]["digest"] == dataset.digest
+    assert candidate_of_run(tmp_path / "run").temperature == result.temperature
+
+
+def test_without_faces_held_out_the_temperature_is_one(start: Path, dataset: Dataset, tmp_path: Path) -> None:
+    assert divide(config(start, 1, Stage()), dataset.train) == (dataset.train, None)
+    assert fit(config(start, 1, Stage()), dataset, tmp_path / "run").temperature == 1.0
