@@ -1,8 +1,8 @@
 """A first model in minutes, without a GPU: `make train DATA=fer2013.zip CONFIG=quick`.
 
-2 cores of a 2.5 GHz Xeon, TensorFlow: 45 to 80 s an epoch, 8 minutes in all with the report, 1.1 GB. PublicTest 0.609, one
-run. Feeding costs nothing: 171 ms a step with fresh faces and with one fixed batch (`python -m benchmarks.input_pipeline`,
-the fastest of three rounds; the machine was shared and its slowest took twice as long).
+2 cores of a 2.5 GHz Xeon, TensorFlow: 45 to 80 s an epoch, 8 minutes in all with the report, 1.1 GB. PublicTest 0.609,
+one run. Feeding costs nothing: 171 ms a step with fresh faces and with one fixed batch, the fastest of three rounds on
+a shared machine whose slowest took twice as long (`python -m benchmarks.input_pipeline`).
 """
 
 from training.augmentation import AugmentationConfig
