@@ -280,7 +280,7 @@ publish(pathlib.Path(sys.argv[1]), ModelRepository(pathlib.Path(sys.argv[2])), E
 """
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 4])
+@pytest.mark.parametrize("step", [1, 4])
 def test_a_killed_publisher_leaves_no_half_release(unserved: ModelRepository, export: Path, step: int) -> None:
     command = [sys.executable, "-c", KILLED_PUBLISHER, str(export), str(unserved.path), str(step)]
     assert subprocess.run(command, check=False).returncode == -9
@@ -312,7 +312,7 @@ with ServerControl(sys.argv[2], sys.argv[3]) as control:
 """
 
 
-@pytest.mark.parametrize("step", [1, 4, 7, 9, 10, 11])
+@pytest.mark.parametrize("step", [1, 9, 10, 11])
 def test_a_killed_promoter_changes_nothing_for_good(
     server: TritonServer,
     repository: ModelRepository,
