@@ -8,6 +8,7 @@ failure, and also the death of whoever promotes, leaves or brings back the relea
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import time
@@ -109,14 +110,15 @@ class Promoter:
             manifest = self._repository.verify_release(self._ensemble, release)
             candidate = candidate_of(self._variant(manifest))
             try:
-                self._load_members([self._serving(), manifest])
+                self._load_members([self._serving(), manifest, *self._candidates()])
                 self._check_golden(manifest)
                 self._write_candidate(candidate, manifest)
                 self._control.load(candidate.name)
                 self._check_golden(manifest, through=candidate)
             except ServingError as error:
-                self._remove_candidate(candidate)
-                self._load_members([self._serving()])
+                with contextlib.suppress(ServingError):  # a server that is down loads neither when it starts again
+                    self._remove_candidate(candidate)
+                    self._load_members([self._serving()])
                 raise PromotionError(
                     f"Release {release} cannot be a candidate: {error} Nothing else was changed."
                 ) from error
@@ -141,8 +143,8 @@ class Promoter:
             self._check_golden(manifest)
             swap_s = self._swap(manifest)
         except BaseException as error:
-            self._return_to(serving)
-            self._ledger.abandon()
+            if self._return_to(serving):
+                self._ledger.abandon()
             if isinstance(error, ServingError):
                 raise PromotionError(
                     f"Release {release} was not promoted, {serving.release} is still served: {error}"
@@ -161,14 +163,16 @@ class Promoter:
         self._check_golden(manifest, through=self._ensemble)
         return swap_s
 
-    def _return_to(self, manifest: Manifest) -> None:
-        """Bring back what served; a server that cannot be told finds it on the disk when it starts again."""
+    def _return_to(self, manifest: Manifest) -> bool:
+        """Bring back what served; False if the server could not be told: its next start or the next command does it."""
         _point(self._repository, self._variant(manifest), manifest)
         try:
             self._control.load(self._ensemble.name)
             self._load_members([manifest, *self._candidates()])
         except ServingError as error:
             logger.warning("release=%d is pinned again, the server did not load it: %s", manifest.release, error)
+            return False
+        return True
 
     def _load_members(self, releases: Iterable[Manifest]) -> None:
         """Have the members of all these releases ready, and no others; twins are loaded when somebody asks."""
@@ -261,6 +265,27 @@ def recover(repository: ModelRepository, ensemble: EnsembleSpec, control: Server
     if control is not None:
         control.load(ensemble.name)
     ledger.abandon()
+
+
+def prepare_start(repository: ModelRepository, ensemble: EnsembleSpec) -> Manifest:
+    """Have a server that starts on `repository` load the release that is pinned, verified, and nothing beside it.
+
+    A damaged version beside it would keep the whole server from starting. So the release before is loaded when somebody
+    goes back to it, and a candidate's trial ends with its server.
+
+    Returns:
+        the manifest of the release.
+
+    Raises:
+        RepositoryError: the release does not verify, or the repository cannot be written.
+    """
+    with Ledger(repository.path).lock():
+        recover(repository, ensemble, None)
+        manifest = repository.verify(ensemble)
+        for model, version in manifest.members.items():
+            serve_versions(repository.path / model, [version])
+        shutil.rmtree(repository.path / candidate_of(ensemble).name, ignore_errors=True)
+    return manifest
 
 
 def variant_of(ensemble: EnsembleSpec, manifest: Manifest) -> EnsembleSpec:

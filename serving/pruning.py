@@ -20,7 +20,8 @@ FLOOR = 2
 def prune(repository: ModelRepository, ensemble: EnsembleSpec, *, keep: int) -> list[int]:
     """Remove all but the newest releases.
 
-    The release that is served, the one before it and a candidate stay, whatever their age.
+    The release that is served, the one before it, a candidate, and what an unfinished change is about stay, whatever
+    their age.
 
     Args:
         repository: where they are.
@@ -33,11 +34,9 @@ def prune(repository: ModelRepository, ensemble: EnsembleSpec, *, keep: int) -> 
     ledger = Ledger(repository.path)
     with ledger.lock():
         serving = repository.pointer(ensemble).release
-        used = {
-            serving,
-            ledger.predecessor(ensemble.name, serving),
-            candidate_release(repository, ensemble),
-        }
+        used = {serving, ledger.predecessor(ensemble.name, serving), candidate_release(repository, ensemble)}
+        if unfinished := ledger.unfinished():  # whoever takes that back needs both
+            used |= {unfinished.release, unfinished.previous}
         old = repository.releases(ensemble)[: -max(keep, FLOOR)]
         removed = [release for release in old if release not in used]
         for release in removed:

@@ -22,8 +22,7 @@ from serving import keeper
 from serving.control import ServerControl
 from serving.engines import ServerPlan, create_engine
 from serving.errors import ControlError, PortTakenError, ServerStartError
-from serving.ledger import Ledger
-from serving.promotion import recover
+from serving.promotion import prepare_start
 from serving.record import ServerRecord, read_record, remove_record, write_record
 from serving.repository import ModelRepository, install_shipped
 from serving.settings import LOOPBACK
@@ -192,12 +191,7 @@ class TritonServer:
         if not self.releases:
             # A restart serves what it served before, whatever has been shipped meanwhile.
             install_shipped(ModelRepository(self.settings.shipped_repository), repository.path)
-        ledger = Ledger(repository.path)
-        if ledger.unfinished():
-            with ledger.lock():
-                for ensemble in ENSEMBLES:
-                    recover(repository, ensemble, None)
-        self.releases = {ensemble.name: repository.verify(ensemble) for ensemble in ENSEMBLES}
+        self.releases = {ensemble.name: prepare_start(repository, ensemble) for ensemble in ENSEMBLES}
         return repository
 
     def _launch(self, repository: ModelRepository) -> None:

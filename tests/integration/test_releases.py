@@ -17,6 +17,7 @@ import pytest
 from mien import ClientSettings, EmotionClient, InferenceError, ModelNotFoundError
 from mien.contract import EMOTION, EMOTION_CLASSIFIER
 from serving import Ledger, ModelRepository, Promoter, PromotionError, PublishError, RepositoryError, publish
+from serving.promotion import candidate_release
 from serving.pruning import prune
 from serving.repository import install_shipped
 from tests.conftest import server_settings, skip_or_fail
@@ -220,6 +221,29 @@ def test_a_release_damaged_after_its_publication_is_not_promoted(
     with pytest.raises(RepositoryError, match="is damaged"):
         promoter.promote(2)
     assert client.classify(faces()).model_versions == ("1",) * 3
+
+
+def test_a_damaged_release_beside_the_one_pinned_does_not_keep_a_server_from_starting(
+    server: TritonServer, promoter: Promoter, repository: ModelRepository, export: Path
+) -> None:
+    publish(export, repository, EMOTION)
+    promoter.promote(2)
+    promoter.rollback()
+    (repository.path / EMOTION_CLASSIFIER.name / "2/model.onnx").write_bytes(b"damaged")
+    server.restart()
+    with server.control() as control:
+        assert control.infer_zeros(EMOTION) == 1
+    assert Ledger(repository.path).predecessor("emotion", 1) is None
+
+
+def test_a_candidates_trial_ends_with_its_server(
+    server: TritonServer, promoter: Promoter, repository: ModelRepository, export: Path
+) -> None:
+    publish(export, repository, EMOTION)
+    promoter.offer(2)
+    server.restart()
+    assert candidate_release(repository, EMOTION) is None
+    promoter.withdraw()
 
 
 def test_a_server_that_is_down_changes_nothing(
