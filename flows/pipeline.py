@@ -25,14 +25,13 @@ from prefect.states import Failed
 
 from flows.errors import DatasetRefusedError, GateRefusedError
 from flows.gate import Budgets, Decision, decide
-from flows.running_server import promoter_of, running_server
+from flows.running_server import promoter_of, running_server, working_copy
 from mien.contract import EMOTION
 from serving import ModelRepository, publish, read_settings
 from serving.configuration import write_durably
 from serving.errors import ServingError
 
 if TYPE_CHECKING:
-    from serving import ServingSettings
     from training.dataset import Dataset
     from training.evaluate import Evaluation
 
@@ -153,9 +152,9 @@ def judge(data: Path, run: Path, export: Path, accept_anyway: str, budgets: Budg
     from training.report import write_report
     from training.run_record import read_run
 
-    settings, dataset = read_settings(), _open_dataset(data)
-    serving = ModelRepository(settings.model_repository).pointer(EMOTION).release
-    old, new = open_release(settings.model_repository, serving), open_release(export, 1)
+    repository, dataset = working_copy(read_settings()), _open_dataset(data)
+    serving = repository.pointer(EMOTION).release
+    old, new = open_release(repository.path, serving), open_release(export, 1)
     faces = dataset.validation
     before, after = (evaluate(model, dataset, corruptions=()) for model in (old, new))
     comparison = compare(old.predict(faces.images), new.predict(faces.images), faces.labels)
@@ -170,7 +169,7 @@ def judge(data: Path, run: Path, export: Path, accept_anyway: str, budgets: Budg
 @task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=1)
 def publish_release(export: Path) -> int:
     """Put the export into the server's repository; returns its number. The same files keep the number they have."""
-    published = publish(export, _repository(read_settings()), EMOTION)
+    published = publish(export, working_copy(read_settings()), EMOTION)
     number = published.manifest.release
     get_run_logger().info("release %d%s", number, "" if published.is_new else ", as it was published before")
     return number
@@ -180,16 +179,12 @@ def publish_release(export: Path) -> int:
 def promote_release(release: int, reason: str) -> None:
     """Serve the release, unless that is what is served."""
     settings = read_settings()
-    if _repository(settings).pointer(EMOTION).release == release:
+    if working_copy(settings).pointer(EMOTION).release == release:
         get_run_logger().info("release %d is served already", release)
         return
     with promoter_of(settings, EMOTION) as promoter:
         promotion = promoter.promote(release, reason=reason)
     get_run_logger().info("release %d is served; the swap took %.0f ms", release, promotion.swap_s * 1e3)
-
-
-def _repository(settings: ServingSettings) -> ModelRepository:
-    return ModelRepository(settings.model_repository)
 
 
 @lru_cache(maxsize=1)

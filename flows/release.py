@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows.running_server import promoter_of
+from flows import command_line
+from flows.running_server import promoter_of, working_copy
 from mien.contract import EMOTION
-from mien.errors import MienError
 from serving import Ledger, ModelRepository, publish, read_settings
 from serving.promotion import candidate_release
 from serving.pruning import FLOOR, prune
@@ -154,9 +154,7 @@ def releases(repository: ModelRepository) -> list[ListedRelease]:
 
 
 def _repository() -> ModelRepository:
-    settings = read_settings()
-    folder = settings.model_repository
-    return ModelRepository(folder if folder.exists() else settings.shipped_repository)
+    return working_copy(read_settings())
 
 
 def _history_table(repository: ModelRepository) -> Table:
@@ -183,12 +181,7 @@ def _tell(promotion: Promotion) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    try:
-        app(arguments, standalone_mode=True)
-    except MienError as error:
-        typer.echo(f"Error: {error}", err=True)
-        return error.exit_code
-    return 0
+    return command_line.run(app, arguments)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from flows.errors import NoServerError
 from serving import ModelRepository, Promoter, ServerControl
 from serving.errors import ControlError
 from serving.record import read_record
+from serving.repository import install_shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
     from mien.contract import EnsembleSpec
     from serving import ServingSettings
     from serving.record import ServerRecord
+
+
+def working_copy(settings: ServingSettings) -> ModelRepository:
+    """The repository that the server of this state folder loads from; made if no server has run there yet.
+
+    Raises:
+        RepositoryError: it cannot be made.
+    """
+    repository = ModelRepository(settings.model_repository)
+    if repository.path.exists():
+        return repository  # a server may run on it: renewing it is its own business
+    settings.create_state()
+    return install_shipped(ModelRepository(settings.shipped_repository), repository.path)
 
 
 def running_server(settings: ServingSettings, ensemble: EnsembleSpec) -> ServerRecord:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import prefect_environment
+from flows import command_line, prefect_environment
 from flows.errors import FlowError
 from flows.running_server import running_server
 from mien.contract import EMOTION
-from mien.errors import MienError
 from serving import read_settings
 
 if TYPE_CHECKING:
@@ -51,13 +50,8 @@ def train(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    try:
-        app(arguments)
-    except MienError as error:
-        typer.echo(f"Error: {error}", err=True)
-        return error.exit_code
-    return 0
+    """Run one command; returns the exit status."""
+    return command_line.run(app, arguments)
 
 
 if __name__ == "__main__":
