@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import logging
 import re
 import secrets
-import socket
 import subprocess
-import sys
 import threading
 import time
 from typing import IO, TYPE_CHECKING, Self
@@ -21,7 +18,9 @@ from mien.contract import ENSEMBLES
 from serving import keeper
 from serving.control import ServerControl
 from serving.engines import ServerPlan, create_engine
-from serving.errors import ControlError, PortTakenError, ServerStartError
+from serving.errors import ControlError, ServerStartError
+from serving.kept_process import KeptProcess
+from serving.ports import take_port
 from serving.promotion import prepare_start
 from serving.record import ServerRecord, read_record, remove_record, write_record
 from serving.repository import ModelRepository, install_shipped
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
-_KEEPER_MARGIN_S = 5.0
+_CLEARING_S = 5.0
 _LOG_TAIL_LINES = 12
 
 
@@ -59,8 +58,7 @@ class TritonServer:
         self._engine = create_engine(settings)
         self._grpc_port = settings.grpc_port
         self._metrics_port = settings.metrics_port
-        self._process_id = 0
-        self._keeper: subprocess.Popen[str] | None = None
+        self._process: KeptProcess | None = None
         self._lock_file: IO[str] | None = None
         self._lifecycle = threading.RLock()
 
@@ -95,8 +93,8 @@ class TritonServer:
 
     @property
     def process_id(self) -> int:
-        """Process id of tritonserver, or of the docker command; 0 before the first start."""
-        return self._process_id
+        """Process id of tritonserver, or of the docker command; 0 while none has been started."""
+        return self._process.process_id if self._process else 0
 
     @property
     def runs_stubs(self) -> bool:
@@ -106,7 +104,7 @@ class TritonServer:
     @property
     def is_alive(self) -> bool:
         """Whether the server's process runs; whether it answers is another question (`wait_ready`)."""
-        return self._keeper is not None and self._keeper.poll() is None
+        return self._process is not None and self._process.is_alive
 
     def control(self) -> ServerControl:
         """A client that may load and unload models; close it after use."""
@@ -129,8 +127,8 @@ class TritonServer:
             self._take_lock()
             try:
                 clear_leftovers(self.settings)
-                self._grpc_port = _take_port(self._grpc_port, "MIEN_GRPC_PORT")
-                self._metrics_port = _take_port(self._metrics_port, "MIEN_METRICS_PORT")
+                self._grpc_port = take_port(self._grpc_port, "MIEN_GRPC_PORT")
+                self._metrics_port = take_port(self._metrics_port, "MIEN_METRICS_PORT")
                 self._launch(self._prepare_repository())
             except BaseException:
                 self._release_lock()
@@ -163,10 +161,10 @@ class TritonServer:
     def stop(self) -> None:
         """Let requests in flight finish, end the server and remove all it leaves; nothing happens if it has ended."""
         with self._lifecycle:
-            if self._keeper is None:
+            if self._process is None:
                 return
-            self._end_keeper(self._keeper)
-            self._keeper = None
+            self._process.stop()
+            self._process = None
             clear_leftovers(self.settings)
             self._release_lock()
 
@@ -219,7 +217,6 @@ class TritonServer:
                 cleanup=launch.cleanup,
             ),
         )
-        _rotate(self.log_path)
         task: keeper.Task = {
             "command": launch.command,
             "environment": launch.environment,
@@ -229,25 +226,11 @@ class TritonServer:
             "shared_memory_prefix": f"{token}-",
             "cleanup": launch.cleanup,
         }
-        self._keeper = _start_keeper(task, self.log_path)
-        answer = self._keeper.stdout.readline() if self._keeper.stdout else ""
-        if not answer:
-            self._end_keeper(self._keeper)
-            self._keeper = None
+        self._process = KeptProcess(task)
+        if not self._process.process_id:
+            self._process.stop()
+            self._process = None
             raise ServerStartError(f"{launch.command[0]} cannot be started.\n{self.log_tail()}")
-        self._process_id = int(answer)
-
-    def _end_keeper(self, process: subprocess.Popen[str]) -> None:
-        with contextlib.suppress(OSError):
-            if process.stdin:
-                process.stdin.close()
-        try:
-            process.wait(self.settings.exit_timeout_s + _KEEPER_MARGIN_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
 
     def _take_lock(self) -> None:
         """Hold the state folder; the kernel lets go of it however this process ends."""
@@ -283,7 +266,7 @@ def clear_leftovers(settings: ServingSettings) -> None:
         logger.warning("ending a process that an older server left: pid=%d", process.pid)
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(processes, timeout=_KEEPER_MARGIN_S)
+    psutil.wait_procs(processes, timeout=_CLEARING_S)
     keeper.remove_shared_memory(f"{record.token}-")
     if record.cleanup:
         with contextlib.suppress(OSError):
@@ -293,57 +276,3 @@ def clear_leftovers(settings: ServingSettings) -> None:
 
 def _names(process: psutil.Process, token: str) -> bool:
     return any(token in argument for argument in process.info["cmdline"] or ())
-
-
-def _start_keeper(task: keeper.Task, log_path: Path) -> subprocess.Popen[str]:
-    with log_path.open("a") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", keeper.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,
-        )
-    if process.stdin:
-        # By the pipe and not by the command line, which other users may read: the environment is in it.
-        process.stdin.write(f"{json.dumps(task)}\n")
-        process.stdin.flush()
-    return process
-
-
-def _take_port(port: int, variable: str) -> int:
-    """The port if it is free, or for 0 one that is."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except PermissionError as error:
-            raise PortTakenError(
-                f"Port {port} needs more rights than yours. Set {variable} to one above 1023."
-            ) from error
-        except OSError as error:
-            raise PortTakenError(
-                f"Port {port} is taken{_holder(port)}. Stop what holds it, or set {variable} to another port (0 takes a"
-                " free one)."
-            ) from error
-        return int(probe.getsockname()[1])
-
-
-def _holder(port: int) -> str:
-    """Who listens on the port, as far as this user may know."""
-    try:
-        for connection in psutil.net_connections("tcp"):
-            address = connection.laddr
-            if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
-                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
-    except psutil.Error:
-        pass
-    return ""
-
-
-def _rotate(path: Path) -> None:
-    """Keep the log of the run before as ``<name>.1``."""
-    with contextlib.suppress(FileNotFoundError):
-        path.replace(path.with_name(f"{path.name}.1"))
-    path.touch(mode=0o600)
