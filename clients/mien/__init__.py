@@ -17,7 +17,7 @@ from mien.errors import (
     TensorError,
 )
 from mien.faces import Box, Face, Landmarks
-from mien.results import Emotion, ModelStatus, Predictions, Recognition, RecognizedFace, Result
+from mien.results import Comparison, Emotion, Miss, ModelStatus, Predictions, Recognition, RecognizedFace, Result
 from mien.settings import ClientSettings
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "AsyncEmotionClient",
     "Box",
     "ClientSettings",
+    "Comparison",
     "DeadlineExceededError",
     "DetectorError",
     "Emotion",
@@ -35,6 +36,7 @@ __all__ = [
     "MediaError",
     "MediaTooLargeError",
     "MienError",
+    "Miss",
     "ModelNotFoundError",
     "ModelStatus",
     "Predictions",

@@ -20,6 +20,12 @@ MAX_BATCH_SIZE = 64
 FACE_SIZE = 96
 """Side of the square crop, in pixels, that `emotion` takes."""
 
+CONFIDENCE_BOUNDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Upper bounds of the histogram of confidences, for whoever counts or compares them; 1/7 is the least there can be."""
+
+CANDIDATE_SUFFIX = "_candidate"
+"""What the name of an ensemble ends with that serves a release on trial beside the one that everybody calls."""
+
 _DTYPES: dict[str, type[np.generic]] = {"UINT8": np.uint8, "FP32": np.float32}
 
 
@@ -82,6 +88,11 @@ class EnsembleSpec:
     def output(self) -> TensorSpec:
         """The tensor a caller gets."""
         return self.members[-1].output
+
+    @property
+    def candidate(self) -> EnsembleSpec:
+        """The second ensemble, which serves a release on trial."""
+        return replace(self, name=f"{self.name}{CANDIDATE_SUFFIX}")
 
 
 FACES = TensorSpec("FACES", "UINT8", (FACE_SIZE, FACE_SIZE, 3))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +98,7 @@ class Result:
     Attributes:
         label: dominant emotion.
         confidence: its probability.
-        ensemble: the model that was called.
+        ensemble: the model that answered: the one that was called, or the candidate on trial.
         model_version: the release that answered.
         detect_s: seconds spent finding faces in the face's picture; 0 for ready-made crops.
         infer_s: seconds the server was asked for, for the whole call.
@@ -112,6 +112,45 @@ class Result:
     detect_s: float
     infer_s: float
     request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the `on_comparison` hook gets for each call that a candidate was shown too: both answers to the same faces.
+
+    Attributes:
+        release: the release that answered the caller.
+        candidate: the release on trial.
+        faces: how many there were.
+        agreed: for how many of them both name the same dominant emotion.
+        largest_difference: between the two probabilities of any label of any face.
+        release_s: seconds the server was asked for by the caller.
+        candidate_s: seconds it was asked for afterwards, with the same requests.
+        request_id: what the server's and the callers' logs know both by.
+    """
+
+    release: str
+    candidate: str
+    faces: int
+    agreed: int
+    largest_difference: float
+    release_s: float
+    candidate_s: float
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """What the `on_miss` hook gets when a candidate was due a call and did not answer it.
+
+    Attributes:
+        reason: ``dropped``, as too many calls were on their way to it already; or ``failed``, as it gave an error, no
+            answer in time, or answers of two releases.
+        candidate: the release that answered as the candidate last; empty before the first answer.
+    """
+
+    reason: Literal["dropped", "failed"]
+    candidate: str
 
 
 @dataclass(frozen=True, slots=True)
