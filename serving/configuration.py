@@ -6,10 +6,12 @@ is changed in each of them, or a server that runs with a named set would never l
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -17,12 +19,14 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from serving.errors import RepositoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from mien.contract import EnsembleSpec
 
 CONFIG_NAME = "config.pbtxt"
 CONFIG_SETS = "configs"
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def read_config(path: Path) -> ModelConfig:
@@ -37,6 +41,12 @@ def read_config(path: Path) -> ModelConfig:
         raise RepositoryError(f"{path} is missing: {path.parents[1]} is not a model repository of Mien.") from error
     except text_format.ParseError as error:
         raise RepositoryError(f"{path} is not a model configuration: {error}") from error
+
+
+def own_files(model: Path) -> list[Path]:
+    """What a model's folder holds beside its versions, relative to it: configurations and labels."""
+    files = [path.relative_to(model) for path in model.rglob("*") if path.is_file()]
+    return sorted(path for path in files if not path.parts[0].isdecimal() and not path.name.startswith("."))
 
 
 def change_configs(model: Path, change: Callable[[ModelConfig], None]) -> None:
@@ -94,20 +104,27 @@ def write_durably(path: Path, content: bytes) -> None:
         RepositoryError: it cannot be written; what was there stays.
     """
     try:
-        descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            Path(beside).chmod(0o644)
-            Path(beside).replace(path)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+        with replaced_durably(path) as file:
+            file.write(content)
     except OSError as error:
         raise RepositoryError(f"{path} cannot be written: {error.strerror or error}. Nothing was changed.") from error
+
+
+@contextlib.contextmanager
+def replaced_durably(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` at the end of the block: whole or not at all, also if the machine stops."""
+    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        Path(beside).chmod(0o644)
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,6 +7,8 @@
         ├── EngineError          this machine cannot run the chosen engine
         ├── RepositoryError      the model repository is incomplete, damaged or contradicts its manifest
         ├── PublishError         a release could not be put into the repository
+        ├── StoreError           the release store cannot be reached or used, or what it holds is damaged
+        │   └── StoreConflictError   somebody else has changed there what was to be changed
         ├── PromotionError       a release could not be served; the one before still is
         ├── ServerStartError     the server did not start, or did not answer in the time given
         │   └── PortTakenError   another process listens on its port
@@ -34,6 +36,14 @@ class RepositoryError(ServingError):
 
 class PublishError(ServingError):
     """A release could not be put into the repository, which is as it was."""
+
+
+class StoreError(ServingError):
+    """The release store cannot be reached or used, or what it holds is damaged."""
+
+
+class StoreConflictError(StoreError):
+    """Somebody else has changed in the release store what was to be changed."""
 
 
 class PromotionError(ServingError):

@@ -62,15 +62,18 @@ class Ledger:
         self._unfinished = self.folder / "unfinished.json"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, name: str = "lock") -> Iterator[None]:
         """Be the only one to change releases; others wait. The kernel lets go however the process ends.
+
+        Args:
+            name: another lock's, for what may go on while releases change.
 
         Raises:
             RepositoryError: the repository cannot be written.
         """
         try:
             self.folder.mkdir(exist_ok=True)
-            file = (self.folder / "lock").open("a")
+            file = (self.folder / name).open("a")
         except OSError as error:
             raise RepositoryError(f"{self.folder.parent} cannot be written: {error.strerror or error}.") from error
         with file:

@@ -70,6 +70,31 @@ class Manifest(BaseModel):
     created_by: str
     provenance: dict[str, Any] = {}
 
+    @property
+    def content(self) -> set[tuple[str, str]]:
+        """What tells two releases apart: their files and digests, whatever their number."""
+        return {(str(_renumber(name, 0)), digest) for name, digest in self.files.items()}
+
+    def renumbered(self, release: int) -> Manifest:
+        """The same release under another number, which is then also the version of its models."""
+        return self.model_copy(
+            update={
+                "release": release,
+                "members": dict.fromkeys(self.members, release),
+                "twins": dict.fromkeys(self.twins, release),
+                "files": {str(_renumber(name, release)): digest for name, digest in self.files.items()},
+            }
+        )
+
+    def without_twins(self) -> Manifest:
+        """The same release with what its ensemble needs alone."""
+        files = {name: digest for name, digest in self.files.items() if PurePosixPath(name).parts[0] not in self.twins}
+        return self.model_copy(update={"twins": {}, "files": files})
+
+    def as_bytes(self) -> bytes:
+        """The manifest as its file holds it."""
+        return self.model_dump_json(by_alias=True, indent=2).encode()
+
     def verify_files(self, repository: Path) -> None:
         """Hold every file against its digest.
 
@@ -88,6 +113,12 @@ class Manifest(BaseModel):
                     f"{path} is damaged: its SHA-256 is {found}, the manifest of release {self.release} of"
                     f" {self.ensemble} says {expected}. {_REMEDY}"
                 )
+
+
+def _renumber(name: str, release: int) -> PurePosixPath:
+    """``<model>/<version>/<file>`` with another version."""
+    model, _, *rest = PurePosixPath(name).parts
+    return PurePosixPath(model, str(release), *rest)
 
 
 _REMEDY = (

@@ -7,15 +7,14 @@ the next publisher clears up.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.contract import VARIANTS
-from serving.configuration import CONFIG_NAME, serve_versions, sync_folder, write_durably
+from serving.configuration import CONFIG_NAME, DISK_FULL, own_files, serve_versions, sync_folder, write_durably
 from serving.errors import PublishError
 from serving.ledger import Ledger
 from serving.manifest import MANIFEST_NAME, Manifest
@@ -51,36 +50,72 @@ def publish(source: Path, repository: ModelRepository, ensemble: EnsembleSpec) -
         RepositoryError: the release in `source` is damaged or keeps another contract, or `repository` cannot be
             written.
     """
-    exported = ModelRepository(source)
-    manifest = exported.verify_release(ensemble, _only_release(exported, ensemble))
-    ledger = Ledger(repository.path)
-    with ledger.lock():
+    manifest = _verified(source, ensemble)
+    with Ledger(repository.path).lock():
         clear_unfinished(repository, ensemble)
         for number in repository.releases(ensemble):
             known = repository.manifest(ensemble, number)
-            if _content(known) == _content(manifest):
+            if known.content == manifest.content:
                 return Publication(known, is_new=False)
-        number = _next_number(repository, ensemble)
-        staging = ledger.folder / f"{_INCOMING}{number}"
-        try:
-            numbered = _stage(source, manifest, number, staging)
-            numbered.verify_files(staging)
-            _move_in(staging, numbered, repository, source)
-        except OSError as error:
-            raise _failure(error, repository, source) from error
-        finally:
-            clear_unfinished(repository, ensemble)
-    return Publication(numbered, is_new=True)
+        return _take_in(source, manifest, _next_number(repository, ensemble), repository, ensemble)
+
+
+def adopt(source: Path, repository: ModelRepository, ensemble: EnsembleSpec) -> Publication:
+    """Copy a release from another repository into `repository`, under the number that it has there.
+
+    Args:
+        source: a model repository with one release of the ensemble.
+        repository: where it goes.
+        ensemble: whose release it is.
+
+    Raises:
+        PublishError: another release has that number here, `source` holds several releases or none, or the
+            repository's disk is full.
+        RepositoryError: as `publish`.
+    """
+    manifest = _verified(source, ensemble)
+    with Ledger(repository.path).lock():
+        clear_unfinished(repository, ensemble)
+        if known := adopted(manifest, repository, ensemble):
+            return Publication(known, is_new=False)
+        _clear_number(repository, ensemble, manifest.release)
+        return _take_in(source, manifest, manifest.release, repository, ensemble)
+
+
+def adopted(manifest: Manifest, repository: ModelRepository, ensemble: EnsembleSpec) -> Manifest | None:
+    """The release of that number and content in `repository`; None if the number is free.
+
+    Raises:
+        PublishError: another release has the number.
+    """
+    if manifest.release not in repository.releases(ensemble):
+        return None
+    known = repository.manifest(ensemble, manifest.release)
+    if known.content != manifest.content:
+        raise PublishError(
+            f"{repository.path} has another release {manifest.release} of its own. Give it another number in the store"
+            f" (`python -m flows.release push {manifest.release} --as N`) and begin with a new MIEN_MODEL_REPOSITORY."
+        )
+    return known
 
 
 def clear_unfinished(repository: ModelRepository, ensemble: EnsembleSpec) -> None:
     """Remove what publishers left that did not finish; the lock must be held."""
     for staging in (repository.path / ".releases").glob(f"{_INCOMING}*"):
-        number = staging.name.removeprefix(_INCOMING)
-        if not (repository.path / ensemble.name / number / MANIFEST_NAME).exists():
-            for model in _models(ensemble):
-                shutil.rmtree(repository.path / model / number, ignore_errors=True)
+        _clear_number(repository, ensemble, int(staging.name.removeprefix(_INCOMING)))
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _clear_number(repository: ModelRepository, ensemble: EnsembleSpec, number: int) -> None:
+    """Remove what has that number, unless it is a release."""
+    if number not in repository.releases(ensemble):
+        for model in _models(ensemble):
+            shutil.rmtree(repository.path / model / str(number), ignore_errors=True)
+
+
+def _verified(source: Path, ensemble: EnsembleSpec) -> Manifest:
+    exported = ModelRepository(source)
+    return exported.verify_release(ensemble, _only_release(exported, ensemble))
 
 
 def _only_release(exported: ModelRepository, ensemble: EnsembleSpec) -> int:
@@ -105,61 +140,60 @@ def _next_number(repository: ModelRepository, ensemble: EnsembleSpec) -> int:
     return 1 + max((int(path.name) for path in folders if path.name.isdecimal()), default=0)
 
 
-def _content(manifest: Manifest) -> set[tuple[str, str]]:
-    """What tells two releases apart: the digests of their files, whatever their number."""
-    return {(str(_renumber(PurePosixPath(name), 0)), digest) for name, digest in manifest.files.items()}
+def _take_in(
+    source: Path, exported: Manifest, number: int, repository: ModelRepository, ensemble: EnsembleSpec
+) -> Publication:
+    """Copy the one release in `source` under a number that is free; the lock must be held."""
+    manifest = exported.renumbered(number)
+    staging = Ledger(repository.path).folder / f"{_INCOMING}{number}"
+    try:
+        _stage(source, exported, manifest, staging)
+        manifest.verify_files(staging)
+        _move_in(staging, manifest, repository, source)
+    except OSError as error:
+        raise _failure(error, repository, source) from error
+    finally:
+        clear_unfinished(repository, ensemble)
+    return Publication(manifest, is_new=True)
 
 
-def _renumber(path: PurePosixPath, number: int) -> PurePosixPath:
-    """``<model>/<version>/<file>`` with another version."""
-    model, _, *rest = path.parts
-    return PurePosixPath(model, str(number), *rest)
-
-
-def _stage(source: Path, manifest: Manifest, number: int, staging: Path) -> Manifest:
+def _stage(source: Path, exported: Manifest, manifest: Manifest, staging: Path) -> None:
     """Copy the files into `staging` under their new number, on the disk when this returns."""
-    for name in manifest.files:
-        target = staging / _renumber(PurePosixPath(name), number)
+    for name, numbered in zip(exported.files, manifest.files, strict=True):
+        target = staging / numbered
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, target)
         with target.open("rb") as file:
             os.fsync(file.fileno())
-    numbered = manifest.model_copy(
-        update={
-            "release": number,
-            "members": dict.fromkeys(manifest.members, number),
-            "twins": dict.fromkeys(manifest.twins, number),
-            "files": {str(_renumber(PurePosixPath(name), number)): digest for name, digest in manifest.files.items()},
-        }
-    )
-    folder = staging / manifest.ensemble / str(number)
+    folder = staging / manifest.ensemble / str(manifest.release)
     folder.mkdir(parents=True, exist_ok=True)
-    write_durably(folder / MANIFEST_NAME, numbered.model_dump_json(by_alias=True, indent=2).encode())
+    write_durably(folder / MANIFEST_NAME, manifest.as_bytes())
     for path in staging.rglob("*"):
         if path.is_dir():
             sync_folder(path)
-    return numbered
 
 
 def _move_in(staging: Path, manifest: Manifest, repository: ModelRepository, source: Path) -> None:
     number = str(manifest.release)
     for model in (*manifest.members, *manifest.twins, manifest.ensemble):
         folder = repository.path / model
-        if not folder.exists():
+        if not (folder / CONFIG_NAME).exists():
             _introduce(source / model, folder, manifest.release)
         (staging / model / number).rename(folder / number)
         sync_folder(folder)
 
 
 def _introduce(source: Path, folder: Path, release: int) -> None:
-    """A model that the repository did not have yet brings its configuration."""
-    folder.mkdir()
-    write_durably(folder / CONFIG_NAME, (source / CONFIG_NAME).read_bytes())
+    """A model that the repository did not have yet brings its configurations."""
+    # The one that makes it a model comes last.
+    for name in sorted(own_files(source), key=lambda name: name == Path(CONFIG_NAME)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_durably(folder / name, (source / name).read_bytes())
     serve_versions(folder, [release])
 
 
 def _failure(error: OSError, repository: ModelRepository, source: Path) -> PublishError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in DISK_FULL:
         size_mb = sum(path.stat().st_size for path in source.rglob("*") if path.is_file()) / 1e6
         free_mb = shutil.disk_usage(repository.path).free / 1e6
         return PublishError(
