@@ -12,7 +12,7 @@ import contextlib
 import logging
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GOLDEN_NAME = "golden.npz"
-CANDIDATE_SUFFIX = "_candidate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ class Promoter:
         with self._ledger.lock():
             recover(self._repository, self._ensemble, self._control)
             manifest = self._repository.verify_release(self._ensemble, release)
-            candidate = candidate_of(self._variant(manifest))
+            candidate = self._variant(manifest).candidate
             try:
                 self._load_members([self._serving(), manifest, *self._candidates()])
                 self._check_golden(manifest)
@@ -127,7 +126,7 @@ class Promoter:
     def withdraw(self) -> None:
         """Stop serving the candidate, if there is one."""
         with self._ledger.lock():
-            self._remove_candidate(candidate_of(self._ensemble))
+            self._remove_candidate(self._ensemble.candidate)
 
     def _move(self, action: Action, release: int, reason: str) -> Promotion:
         serving = self._serving()
@@ -284,7 +283,7 @@ def prepare_start(repository: ModelRepository, ensemble: EnsembleSpec) -> Manife
         manifest = repository.verify(ensemble)
         for model, version in manifest.members.items():
             serve_versions(repository.path / model, [version])
-        shutil.rmtree(repository.path / candidate_of(ensemble).name, ignore_errors=True)
+        shutil.rmtree(repository.path / ensemble.candidate.name, ignore_errors=True)
     return manifest
 
 
@@ -303,14 +302,9 @@ def variant_of(ensemble: EnsembleSpec, manifest: Manifest) -> EnsembleSpec:
     )
 
 
-def candidate_of(ensemble: EnsembleSpec) -> EnsembleSpec:
-    """The second ensemble, for a release that is on trial."""
-    return replace(ensemble, name=f"{ensemble.name}{CANDIDATE_SUFFIX}")
-
-
 def candidate_release(repository: ModelRepository, ensemble: EnsembleSpec) -> int | None:
     """The release on trial; None if there is none."""
-    candidate = candidate_of(ensemble)
+    candidate = ensemble.candidate
     if not (repository.path / candidate.name / CONFIG_NAME).exists():
         return None
     return repository.pointer(candidate).release

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,9 +15,11 @@ from tritonclient.grpc import service_pb2_grpc
 
 from mien import channel, status
 from mien.errors import InferenceError, MienError
+from mien.hooks import Hooks
 from mien.inference import set_queue_timeout
-from mien.procedures import Procedures, Requests, Work
+from mien.procedures import Aside, Procedures, Requests, Work
 from mien.settings import ClientSettings
+from mien.trial import SHADOWS_IN_FLIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +29,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.detectors import FaceDetector
+    from mien.hooks import OnComparison, OnMiss, OnResult
     from mien.images import ImageSource
-    from mien.procedures import OnResult, Procedure, T
+    from mien.procedures import Procedure, Step, T
     from mien.results import ModelStatus, Predictions, Recognition
+
+logger = logging.getLogger(__name__)
 
 REQUESTS_IN_FLIGHT = 2
 """Of one call: while one is classified the next is preprocessed; more would only fill the server's queue."""
@@ -37,20 +45,28 @@ class _Client:
 
     def __init__(
         self,
-        server: str | ClientSettings | None,
-        detector: FaceDetector | None,
-        on_result: OnResult | None,
+        server: str | ClientSettings | None = None,
+        *,
+        detector: FaceDetector | None = None,
+        on_result: OnResult | None = None,
+        on_comparison: OnComparison | None = None,
+        on_miss: OnMiss | None = None,
     ) -> None:
         if server is None:
             server = ClientSettings()
         self._settings = ClientSettings(endpoints=server) if isinstance(server, str) else server
-        self._procedures = Procedures(self._settings, detector, on_result)
+        self._procedures = Procedures(self._settings, detector, Hooks(on_result, on_comparison, on_miss))
         self._is_closed = False
 
     @property
     def settings(self) -> ClientSettings:
         """What this client was told."""
         return self._settings
+
+    @property
+    def _settings_without_retries(self) -> ClientSettings:
+        """Of the channel to the candidate: gRPC knows retries of a channel, not of a call."""
+        return self._settings.model_copy(update={"retry_attempts": 1})
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -71,7 +87,11 @@ class EmotionClient(_Client):
     Args:
         server: "host:port" of Triton's gRPC port, or settings; by default settings from the environment (``MIEN_…``).
         detector: face detector to use instead of the one that the settings name.
-        on_result: called once for each classified face, in the calling thread; its errors are logged, not raised.
+        on_result: called once for each classified face, in the calling thread.
+        on_comparison: called for each call that the candidate was shown too (`shadow_share`), in another thread.
+        on_miss: called for each call that was meant for the candidate and that it did not answer, though it is there.
+
+    The hooks' errors are logged, not raised.
 
     Raises:
         SettingsError: a setting does not make sense or a certificate cannot be read.
@@ -88,10 +108,15 @@ class EmotionClient(_Client):
         *,
         detector: FaceDetector | None = None,
         on_result: OnResult | None = None,
+        on_comparison: OnComparison | None = None,
+        on_miss: OnMiss | None = None,
     ) -> None:
-        super().__init__(server, detector, on_result)
-        self._channel = channel.open_channel(self._settings)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        super().__init__(server, detector=detector, on_result=on_result, on_comparison=on_comparison, on_miss=on_miss)
+        self._channels = [channel.open_channel(self._settings)]
+        if self._settings.tries_candidate:
+            self._channels.append(channel.open_channel(self._settings_without_retries))
+        self._stubs = [service_pb2_grpc.GRPCInferenceServiceStub(opened) for opened in self._channels]
+        self._aside = ThreadPoolExecutor(SHADOWS_IN_FLIGHT, "mien-shadow")
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +129,10 @@ class EmotionClient(_Client):
     def close(self) -> None:
         """Close the channel; calls under way end with an error."""
         self._is_closed = True
-        self._channel.close()
+        self._procedures.close()
+        for opened in self._channels:
+            opened.close()
+        self._aside.shutdown(wait=False, cancel_futures=True)  # what is under way has just been cancelled
 
     def classify(
         self, faces: NDArray[np.uint8], *, deadline_s: float | None = None, request_id: str | None = None
@@ -174,9 +202,21 @@ class EmotionClient(_Client):
             result: T = done.value
             return result
 
-    def _perform(self, step: Work | Requests) -> Any:  # noqa: ANN401 (each step has an outcome of its own)
+    def _run_aside(self, procedure: Procedure[None]) -> None:
+        try:
+            self._run(procedure)
+        except InferenceError as error:  # this client has been closed
+            logger.debug("Not shown to the candidate: %s", error)
+        except Exception:
+            logger.exception("A shadow call failed; its caller has been answered.")
+
+    def _perform(self, step: Step) -> Any:  # noqa: ANN401 (each step has an outcome of its own)
         if isinstance(step, Work):
             return step.function()
+        if isinstance(step, Aside):
+            with contextlib.suppress(RuntimeError):  # another thread closes this client, or the interpreter ends
+                self._aside.submit(self._run_aside, step.procedure)
+            return None
         try:
             return self._send_one(step) if len(step.messages) == 1 else self._send_many(step)
         except grpc.RpcError as error:
@@ -186,11 +226,11 @@ class EmotionClient(_Client):
             raise InferenceError(f"The request could not be sent: {error}.") from error
 
     def _send_one(self, step: Requests) -> list[Any]:
-        method = getattr(self._stub, step.method)
+        method = getattr(self._stubs[step.candidate], step.method)
         return [method(step.messages[0], **_call_options(step, step.messages[0]))]
 
     def _send_many(self, step: Requests) -> list[Any]:
-        start = getattr(self._stub, step.method).future
+        start = getattr(self._stubs[step.candidate], step.method).future
         waiting = iter(step.messages)
         calls = deque(start(message, **_call_options(step, message)) for message in islice(waiting, REQUESTS_IN_FLIGHT))
         answers = []
@@ -221,11 +261,14 @@ class AsyncEmotionClient(_Client):
         *,
         detector: FaceDetector | None = None,
         on_result: OnResult | None = None,
+        on_comparison: OnComparison | None = None,
+        on_miss: OnMiss | None = None,
     ) -> None:
-        super().__init__(server, detector, on_result)
+        super().__init__(server, detector=detector, on_result=on_result, on_comparison=on_comparison, on_miss=on_miss)
         channel.credentials(self._settings)  # a bad certificate shows here, as in the other client
-        self._channel: grpc.aio.Channel | None = None
-        self._stub: service_pb2_grpc.GRPCInferenceServiceStub | None = None
+        self._channels: list[grpc.aio.Channel] = []
+        self._stubs: dict[bool, service_pb2_grpc.GRPCInferenceServiceStub] = {}
+        self._aside: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -238,8 +281,12 @@ class AsyncEmotionClient(_Client):
     async def close(self) -> None:
         """Close the channel; calls under way end with an error."""
         self._is_closed = True
-        if self._channel is not None:
-            await self._channel.close()
+        self._procedures.close()
+        for task in self._aside:
+            task.cancel()
+        await asyncio.gather(*self._aside, return_exceptions=True)
+        for opened in self._channels:
+            await opened.close()
 
     async def classify(
         self, faces: NDArray[np.uint8], *, deadline_s: float | None = None, request_id: str | None = None
@@ -290,9 +337,22 @@ class AsyncEmotionClient(_Client):
             result: T = done.value
             return result
 
-    async def _perform(self, step: Work | Requests) -> Any:  # noqa: ANN401 (each step has an outcome of its own)
+    async def _run_aside(self, procedure: Procedure[None]) -> None:
+        try:
+            await self._run(procedure)
+        except InferenceError as error:  # this client has been closed
+            logger.debug("Not shown to the candidate: %s", error)
+        except Exception:
+            logger.exception("A shadow call failed; its caller has been answered.")
+
+    async def _perform(self, step: Step) -> Any:  # noqa: ANN401 (each step has an outcome of its own)
         if isinstance(step, Work):
             return await asyncio.to_thread(step.function)
+        if isinstance(step, Aside):
+            task = asyncio.create_task(self._run_aside(step.procedure))
+            self._aside.add(task)  # the loop itself keeps no task alive
+            task.add_done_callback(self._aside.discard)
+            return None
         try:
             return await self._send(step)
         except grpc.RpcError as error:
@@ -302,7 +362,7 @@ class AsyncEmotionClient(_Client):
             raise InferenceError(f"The request could not be sent: {error}.") from error
 
     async def _send(self, step: Requests) -> list[Any]:
-        start = getattr(self._open_stub(), step.method)
+        start = getattr(self._open_stub(candidate=step.candidate), step.method)
         waiting = iter(step.messages)
         calls = deque(start(message, **_call_options(step, message)) for message in islice(waiting, REQUESTS_IN_FLIGHT))
         answers = []
@@ -316,12 +376,13 @@ class AsyncEmotionClient(_Client):
                 call.cancel()
         return answers
 
-    def _open_stub(self) -> service_pb2_grpc.GRPCInferenceServiceStub:
+    def _open_stub(self, *, candidate: bool) -> service_pb2_grpc.GRPCInferenceServiceStub:
         """The stub; its channel belongs to the loop of the first call."""
-        if self._stub is None:
-            self._channel = channel.open_async_channel(self._settings)
-            self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        return self._stub
+        if candidate not in self._stubs:
+            settings = self._settings_without_retries if candidate else self._settings
+            self._channels.append(channel.open_async_channel(settings))
+            self._stubs[candidate] = service_pb2_grpc.GRPCInferenceServiceStub(self._channels[-1])
+        return self._stubs[candidate]
 
 
 def _call_options(step: Requests, message: Any) -> dict[str, Any]:  # noqa: ANN401 (a generated message)

@@ -32,3 +32,11 @@ class Deadline:
                 f"The call was not over within {self.seconds:g} s; allow more time (deadline_s) or give it less to do."
             )
         return left
+
+    def half(self) -> Deadline:
+        """A deadline for a first try, which leaves as much time for a second one.
+
+        Raises:
+            DeadlineExceededError: there is none left.
+        """
+        return Deadline(self.remaining_s() / 2)

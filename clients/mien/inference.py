@@ -95,6 +95,13 @@ def _infer_request(
     )
 
 
+def address(requests: Sequence[service_pb2.ModelInferRequest], *, model: str, version: str = "") -> None:
+    """Have requests that nobody waits for any more go to another model."""
+    for request in requests:
+        request.model_name = model
+        request.model_version = version
+
+
 def set_queue_timeout(request: service_pb2.ModelInferRequest, seconds: float) -> None:
     """Tell the server to drop the request from its queue once nobody waits for it any more.
 

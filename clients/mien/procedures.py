@@ -1,8 +1,8 @@
 """Everything a client can do, written once for threads and for asyncio.
 
 A procedure is a generator: it yields what is to be done next (`Work` in this process or `Requests` to the server), gets
-the outcome back, and returns the result. It waits for nothing itself; `mien.client` has one driver that blocks and one
-that awaits.
+the outcome back, and returns the result. What nobody waits for it yields as `Aside`. It waits for nothing itself;
+`mien.client` has one driver that blocks and one that awaits.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from tritonclient.grpc import service_pb2
 
-from mien import contract, faces, images, inference
+from mien import contract, faces, hooks, images, inference
 from mien.deadline import Deadline
 from mien.detectors import load_detector
 from mien.errors import InferenceError, ModelNotFoundError
 from mien.inference import CallContext
 from mien.results import ModelStatus, Predictions, Recognition, RecognizedFace, Result
+from mien.trial import Trial
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mien.detectors import FaceDetector
+    from mien.hooks import Hooks
     from mien.images import ImageSource
     from mien.settings import ClientSettings
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-OnResult = Callable[[Result], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +47,28 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Calls of one method of the server; the outcome is the list of answers, in order."""
+    """Calls of one method of the server; the outcome is the list of answers, in order.
+
+    Requests to a `candidate` are not sent again when they fail: it may not be there, and then somebody else answers.
+    """
 
     method: str
     messages: Sequence[Any]
     context: CallContext
     deadline: Deadline
     model: str
+    candidate: bool = False
 
 
-Procedure = Generator[Work | Requests, Any, T]
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A procedure to be started and not waited for; it has no outcome, and its end changes nothing for the caller."""
+
+    procedure: Procedure[None]
+
+
+Step = Work | Requests | Aside
+Procedure = Generator[Step, Any, T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +82,44 @@ class _Located:
     detect_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a model answered to all crops of a call, and how long that took."""
+
+    predictions: Predictions
+    model: str
+    seconds: float
+
+
 class Procedures:
     """The procedures of one client; may be used by several threads at once.
 
     Args:
         settings: of the client.
         detector: face detector to use; by default the one that `settings` name, loaded when it is first needed.
-        on_result: called once for each classified face, in the thread of the call.
+        told: the hooks; `on_result` is called in the thread of the call, the others where the candidate has answered.
     """
 
-    def __init__(
-        self, settings: ClientSettings, detector: FaceDetector | None = None, on_result: OnResult | None = None
-    ) -> None:
+    def __init__(self, settings: ClientSettings, detector: FaceDetector | None, told: Hooks) -> None:
         self._settings = settings
         self._detector = detector
         self._detector_lock = threading.Lock()
-        self._on_result = on_result
+        self._told = told
+        self._trial = Trial(settings, told) if settings.tries_candidate else None
+
+    def close(self) -> None:
+        """Report nothing any more of what is still on its way to the candidate."""
+        if self._trial is not None:
+            self._trial.close()
 
     def classify(
         self, crops: NDArray[np.uint8], deadline_s: float | None, request_id: str | None
     ) -> Procedure[Predictions]:
         """Emotions of ready-made crops."""
         deadline, context = self._deadline(deadline_s), CallContext.create(request_id)
-        answer, infer_s = yield from self._infer(inference.checked_faces(crops), context, deadline)
-        self._report(answer, [0.0] * len(answer), infer_s)
-        return answer
+        answer = yield from self._answer(inference.checked_faces(crops), context, deadline)
+        self._report(answer, [0.0] * len(answer.predictions))
+        return answer.predictions
 
     def recognize(
         self, image: ImageSource | NDArray[np.uint8], deadline_s: float | None, request_id: str | None
@@ -111,15 +137,16 @@ class Procedures:
         detector: FaceDetector = yield Work(self._load_detector)
         deadline = self._deadline(deadline_s)
         located: list[_Located] = yield Work(lambda: [self._locate(detector, item, deadline) for item in pictures])
-        answer, infer_s = yield from self._infer(_joined(located), context, deadline)
-        self._report(answer, [item.detect_s for item in located for _ in item.faces], infer_s)
-        return _recognitions(located, answer, detector.name, infer_s)
+        answer = yield from self._answer(_joined(located), context, deadline)
+        self._report(answer, [item.detect_s for item in located for _ in item.faces])
+        return _recognitions(located, answer.predictions, detector.name, answer.seconds)
 
     def is_ready(self, deadline_s: float | None) -> Procedure[bool]:
         """Whether a real inference succeeds; the server's own ready flags stay true when a model has died."""
         face = np.zeros((1, *contract.FACES.shape), np.uint8)
         try:
-            yield from self._infer(face, CallContext.create(), self._deadline(deadline_s))
+            context = CallContext.create()
+            yield from self._ask(self._requests(face, context), context, self._deadline(deadline_s))
         except InferenceError as error:
             logger.info("Not ready: %s", error)
             return False
@@ -151,37 +178,74 @@ class Procedures:
         height, width = picture.shape[:2]
         return _Located(width, height, found, crops, time.perf_counter() - started)
 
-    def _infer(
-        self, crops: NDArray[np.uint8], context: CallContext, deadline: Deadline
-    ) -> Procedure[tuple[Predictions, float]]:
-        started = time.perf_counter()
-        requests = inference.infer_requests(
+    def _answer(self, crops: NDArray[np.uint8], context: CallContext, deadline: Deadline) -> Procedure[_Answer]:
+        """The answer to a caller, by the model that the settings name or, for a canary call, by the candidate."""
+        requests = self._requests(crops, context)
+        if self._trial is None or not requests:
+            return (yield from self._ask(requests, context, deadline))
+        part = self._trial.part(context.request_id)
+        if part == "canary":
+            answer = yield from self._ask_candidate(self._trial, requests, context, deadline.half())
+            if answer is not None:
+                return answer
+            inference.address(requests, model=self._settings.model, version=self._settings.model_version)
+        answer = yield from self._ask(requests, context, deadline)
+        if part == "shadow" and self._trial.take_slot():
+            yield Aside(self._shadow(self._trial, requests, context, answer))
+        return answer
+
+    def _shadow(self, trial: Trial, requests: Sequence[Any], context: CallContext, answer: _Answer) -> Procedure[None]:
+        """Show the candidate what has been answered, with the same messages: the caller may reuse the array."""
+        try:
+            shown = yield from self._ask_candidate(trial, requests, context, self._deadline(None))
+        finally:
+            trial.free_slot()
+        if shown is not None:
+            trial.compare(answer.predictions, answer.seconds, shown.predictions, shown.seconds)
+
+    def _ask_candidate(
+        self, trial: Trial, requests: Sequence[Any], context: CallContext, deadline: Deadline
+    ) -> Procedure[_Answer | None]:
+        """The candidate's answer; None if it is not there or fails, which must not become the caller's trouble."""
+        inference.address(requests, model=trial.candidate)
+        try:
+            answer = yield from self._ask(requests, context, deadline, trial.candidate)
+        except InferenceError as error:
+            trial.failed(error)
+            return None
+        trial.answered(answer.predictions)
+        return answer
+
+    def _ask(
+        self, requests: Sequence[Any], context: CallContext, deadline: Deadline, candidate: str = ""
+    ) -> Procedure[_Answer]:
+        model = candidate or self._settings.model
+        started, answers = time.perf_counter(), []
+        if requests:
+            answers = yield Requests("ModelInfer", requests, context, deadline, model, bool(candidate))
+        predictions = inference.predictions(answers, [request.inputs[0].shape[0] for request in requests], context)
+        return _Answer(predictions, model, time.perf_counter() - started)
+
+    def _requests(self, crops: NDArray[np.uint8], context: CallContext) -> Sequence[Any]:
+        return inference.infer_requests(
             crops, context, model=self._settings.model, version=self._settings.model_version
         )
-        answers = []
-        if requests:
-            answers = yield Requests("ModelInfer", requests, context, deadline, self._settings.model)
-        answer = inference.predictions(answers, [request.inputs[0].shape[0] for request in requests], context)
-        return answer, time.perf_counter() - started
 
-    def _report(self, answer: Predictions, detect_s: Sequence[float], infer_s: float) -> None:
-        if self._on_result is None:
+    def _report(self, answer: _Answer, detect_s: Sequence[float]) -> None:
+        if self._told.on_result is None:
             return
         for index, seconds in enumerate(detect_s):
-            emotion = answer[index]
+            emotion = answer.predictions[index]
             result = Result(
                 label=emotion.label,
                 confidence=emotion.confidence,
-                ensemble=self._settings.model,
+                ensemble=answer.model,
                 model_version=emotion.model_version,
                 detect_s=seconds,
-                infer_s=infer_s,
-                request_id=answer.request_id,
+                infer_s=answer.seconds,
+                request_id=answer.predictions.request_id,
             )
-            try:
-                self._on_result(result)
-            except Exception:
-                logger.exception("The on_result hook failed; the call goes on.")
+            hooks.call(self._told.on_result, result)
 
 
 def _joined(located: Sequence[_Located]) -> NDArray[np.uint8]:

@@ -50,6 +50,20 @@ class ClientSettings(BaseSettings):
     model_version: Annotated[str, Field(pattern=r"^\d*$")] = Field(
         default="", description="A release to insist on; empty for the one the server serves."
     )
+    candidate: str = Field(
+        default=contract.EMOTION.candidate.name,
+        min_length=1,
+        description="The second ensemble, with a release on trial, that the two shares below are about.",
+    )
+    shadow_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of calls that the candidate is shown too, after the caller has its answer, to compare both.",
+    )
+    canary_share: float = Field(
+        default=0.0, ge=0, le=1, description="Share of calls that the candidate answers, if it is there and can."
+    )
     deadline_s: float = Field(
         default=10.0, gt=0, le=86_400, description="Seconds for a whole call: detection, requests, retries and waiting."
     )
@@ -128,10 +142,29 @@ class ClientSettings(BaseSettings):
             raise ValueError("tls_client_cert and tls_client_key go together: give both or neither")
         return self
 
+    @model_validator(mode="after")
+    def _check_trial(self) -> Self:
+        if self.shadow_share + self.canary_share > 1:
+            raise ValueError(
+                f"shadow_share ({self.shadow_share:g}) and canary_share ({self.canary_share:g}) are shares of the same "
+                "calls, so together they are at most 1"
+            )
+        if self.canary_share and self.model_version:
+            raise ValueError(
+                f"model_version ({self.model_version}) insists on a release, which a candidate that answers a "
+                f"canary_share of {self.canary_share:g} is not: leave one of them out"
+            )
+        return self
+
     @property
     def uses_tls(self) -> bool:
         """Whether the connection is encrypted."""
         return self.tls or self.tls_root_ca is not None or self.tls_client_cert is not None
+
+    @property
+    def tries_candidate(self) -> bool:
+        """Whether any call is meant for the candidate."""
+        return self.shadow_share > 0 or self.canary_share > 0
 
 
 def address_family(endpoint: str) -> Literal["ipv4", "ipv6"] | None:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from mien import ClientSettings
+from mien.settings import ENV_PREFIX
 from tests.unit.mien.scripted_triton import ScriptedTriton, Servers
 
 if TYPE_CHECKING:
@@ -36,8 +38,8 @@ def scripted(servers: Servers) -> ScriptedTriton:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings of whoever runs the tests stay outside."""
-    for name in ("MIEN_ENDPOINTS", "MIEN_DEADLINE_S", "MIEN_DETECTOR", "MIEN_YUNET_PATH", "MIEN_CACHE_DIR"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ClientSettings.model_fields:
+        monkeypatch.delenv(f"{ENV_PREFIX}{name.upper()}", raising=False)
 
 
 PORTRAIT = Path(__file__).parents[3] / "docs/portraits/astronaut.jpg"

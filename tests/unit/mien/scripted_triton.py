@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class ScriptedTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Answers inference by the first pixel: face k gets label k modulo 7 with probability 1.
 
+    The model `emotion_candidate` is release 4 and gives every face whose first pixel is 0 another label.
+
     Attributes:
         script: called with each request and its context before the answer; it may abort or wait.
         requests: all that came, with their metadata.
@@ -47,7 +49,11 @@ class ScriptedTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         shape = tuple(request.inputs[0].shape)
         faces = np.frombuffer(request.raw_input_contents[0], np.uint8).reshape(shape)
         rows = np.zeros((shape[0], 7), np.float32)
-        rows[np.arange(shape[0]), faces[:, 0, 0, 0] % 7] = 1
+        labels = faces[:, 0, 0, 0] % 7
+        if request.model_name == contract.EMOTION.candidate.name:
+            rows[np.arange(shape[0]), np.where(labels == 0, 1, labels)] = 1
+            return infer_response(rows, "4")
+        rows[np.arange(shape[0]), labels] = 1
         return infer_response(rows, self.version)
 
 

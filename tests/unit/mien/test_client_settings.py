@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,8 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("MIEN_MAX_PIXELS", "0"),
         ("MIEN_YUNET_URL", "file:///etc/passwd"),
         ("MIEN_RETRY_ATTEMPTS", "9"),
+        ("MIEN_SHADOW_SHARE", "1.5"),
+        ("MIEN_CANARY_SHARE", "-0.1"),
     ],
 )
 def test_an_error_names_the_variable_and_the_value(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
@@ -44,6 +47,18 @@ def test_an_error_names_the_variable_and_the_value(monkeypatch: pytest.MonkeyPat
 def test_a_misspelt_setting_is_an_error() -> None:
     with pytest.raises(SettingsError, match="no setting 'endpoint'; there are: endpoints"):
         ClientSettings(endpoint="127.0.0.1:8001")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"shadow_share": 0.6, "canary_share": 0.5}, r"shadow_share \(0.6\) and canary_share \(0.5\).*at most 1"),
+        ({"canary_share": 0.1, "model_version": "1"}, r"model_version \(1\) insists on a release"),
+    ],
+)
+def test_shares_that_cannot_be_kept_are_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        ClientSettings(**values)
 
 
 def test_certificate_and_key_go_together() -> None:
