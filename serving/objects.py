@@ -274,7 +274,7 @@ class BucketObjects:
                 f"{self.url} needs credentials: {error}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
                 " AWS_PROFILE, or give this machine a role."
             ) from error
-        except (exceptions.HTTPClientError, TimeoutError) as error:
+        except (exceptions.ConnectionError, exceptions.HTTPClientError, TimeoutError) as error:
             raise StoreError(
                 f"{self.url} cannot be reached: {error}. Look at the network and at AWS_ENDPOINT_URL."
             ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import time
+import uuid
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -102,3 +103,50 @@ def wait_until() -> WaitUntil:
             time.sleep(0.05)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """URL of moto, a fake of S3 behind real HTTP: no true server of S3 installs wherever these tests run.
+
+    It keeps the conditions of a write (If-Match, If-None-Match); that S3 does so under contention too, and who may do
+    what there, cannot be shown with it.
+    """
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of an empty bucket on the server that the environment points to."""
+    import boto3
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": s3_endpoint,
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"releases-{uuid.uuid4().hex}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty place for releases, of either kind."""
+    if request.param == "s3":
+        return f"s3://{request.getfixturevalue('bucket')}/mien"
+    folder = tmp_path / "store"
+    folder.mkdir()
+    return str(folder)
