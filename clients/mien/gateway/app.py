@@ -1,0 +1,72 @@
+"""The application: routes, what surrounds them, and what lives as long as it does."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from mien.gateway import operations, pictures, refusals
+from mien.gateway.gateway import Gateway
+from mien.gateway.requests import RequestScope
+from mien.gateway.schemas import ErrorAnswer
+from mien.settings import ClientSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi.routing import APIRoute
+
+    from mien.gateway.settings import GatewaySettings
+
+DESCRIPTION = """
+Finds the faces in pictures and videos and names the emotion that each expression shows, as people label such pictures.
+An expression is not a feeling: do not use it to judge a person.
+"""
+
+
+def create_app(settings: GatewaySettings, client_settings: ClientSettings | None = None) -> FastAPI:
+    """The gateway as an ASGI application.
+
+    Args:
+        settings: of the gateway.
+        client_settings: which Triton to call and how to find faces; by default from the environment.
+
+    Raises:
+        SettingsError: the settings ask for keys and there are none, or do not make sense.
+    """
+    gateway = Gateway(settings, client_settings or ClientSettings())
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with gateway:
+            yield
+
+    app = FastAPI(
+        title="Mien",
+        version=version("mien"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        # Their pages load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        responses={status: {"model": ErrorAnswer} for status in ("4XX", "5XX")},
+    )
+    app.state.gateway = gateway
+    refusals.install(app)
+    for router in (pictures.router,):
+        app.include_router(router, prefix="/v1")
+        app.include_router(router, tags=["without version"])
+    app.include_router(operations.router)
+    app.add_middleware(RequestScope, metrics=gateway.metrics, uses_tls=settings.uses_tls)
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return f"{route.name}{route.path.replace('/', '_').replace('{', '').replace('}', '')}"

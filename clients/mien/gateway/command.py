@@ -1,0 +1,74 @@
+"""The command `python -m mien.gateway`: serve, until a signal says stop."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from mien.errors import MienError
+from mien.gateway import logs
+from mien.gateway.app import create_app
+from mien.gateway.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastapi import FastAPI
+
+DRAIN_S = 30
+"""After a signal to stop, requests in flight have this long."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    _parser().parse_args(arguments)
+    # OpenCV reads these when a worker imports it; its own lines would stand between ours.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    try:
+        settings = GatewaySettings()
+        _serve(settings)
+    except MienError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog="python -m mien.gateway",
+        description="Answer pictures and videos over HTTP with the emotions of their faces, until Ctrl-C.",
+        epilog="Settings come from the environment: MIEN_GATEWAY_HOST, MIEN_GATEWAY_PORT and others, which "
+        "mien/gateway/settings.py lists; MIEN_ENDPOINTS says where Triton is.",
+    )
+
+
+def _serve(settings: GatewaySettings) -> None:
+    logs.configure(settings.log_format)
+    # Workers are forked from a process that has imported all they need: one that died is replaced at once.
+    multiprocessing.set_forkserver_preload(["mien.gateway.decoding"])
+    server = uvicorn.Server(server_config(create_app(settings), settings))
+    server.run()
+
+
+def server_config(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
+    """How uvicorn serves `app`."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+        log_config=None,
+        access_log=False,  # the application writes its own
+        server_header=False,
+        proxy_headers=False,  # the application knows which proxies to trust
+        http="httptools",
+        lifespan="on",
+        timeout_graceful_shutdown=DRAIN_S,
+    )

@@ -1,0 +1,88 @@
+"""Everything that lives as long as the application: client, workers, counters."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated, Self
+
+from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry
+
+from mien.client import AsyncEmotionClient
+from mien.gateway.measurements import GatewayMetrics
+from mien.gateway.recognition import Recognizer
+from mien.metrics import TrafficMetrics
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mien.gateway.settings import GatewaySettings
+    from mien.settings import ClientSettings
+
+READY_DEADLINE_S = 3.0
+READY_FOR_S = 1.0
+"""A readiness answer is given again this long: whoever asks in a loop does not load the model server."""
+
+
+class Gateway:
+    """What the routes work with.
+
+    Args:
+        settings: of the gateway.
+        client_settings: which Triton to call and how to find faces.
+
+    Raises:
+        SettingsError: the settings do not fit together.
+    """
+
+    def __init__(self, settings: GatewaySettings, client_settings: ClientSettings) -> None:
+        self.settings = settings
+        self.registry = CollectorRegistry()
+        self.metrics = GatewayMetrics(self.registry)
+        self._client = AsyncEmotionClient(client_settings, on_result=TrafficMetrics(self.registry).count_result)
+        self.recognizer = Recognizer(self._client, settings)
+        self._stack = AsyncExitStack()
+        self._ready_lock = asyncio.Lock()
+        self._ready_until = 0.0
+
+    async def __aenter__(self) -> Self:
+        """Start the workers.
+
+        Raises:
+            MienError: something cannot be started.
+        """
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._client)
+            await stack.enter_async_context(self.recognizer)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def is_ready(self) -> bool:
+        """Whether a real inference succeeds, or did a moment ago."""
+        async with self._ready_lock:
+            if time.monotonic() < self._ready_until:
+                return True
+            is_ready = await self._client.is_ready(deadline_s=READY_DEADLINE_S)
+            self._ready_until = time.monotonic() + READY_FOR_S if is_ready else 0.0
+            return is_ready
+
+
+def _of_request(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def _request_id(request: Request) -> str:
+    request_id: str = request.state.request_id
+    return request_id
+
+
+TheGateway = Annotated[Gateway, Depends(_of_request)]
+RequestId = Annotated[str, Depends(_request_id)]

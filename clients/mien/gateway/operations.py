@@ -1,0 +1,34 @@
+"""Routes for whoever runs the gateway."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from mien.gateway.gateway import TheGateway
+from mien.gateway.refusals import RETRY_SOON, RequestRefusedError
+from mien.gateway.schemas import HealthAnswer
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/health")
+async def health() -> HealthAnswer:
+    """Whether the gateway's process answers."""
+    return HealthAnswer(status="ok")
+
+
+@router.get("/ready")
+async def ready(gateway: TheGateway) -> HealthAnswer:
+    """Whether an inference by the model server succeeds now."""
+    if not await gateway.is_ready():
+        raise RequestRefusedError(
+            HTTPStatus.SERVICE_UNAVAILABLE, "The model server does not answer an inference.", RETRY_SOON
+        )
+    return HealthAnswer(status="ready")
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(gateway: TheGateway) -> Response:
+    """Figures of the traffic, for Prometheus."""
+    return Response(generate_latest(gateway.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,84 @@
+"""The route for pictures."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from mien import records
+from mien.faces import Box
+from mien.gateway.gateway import RequestId, TheGateway
+from mien.gateway.refusals import RequestRefusedError
+from mien.gateway.schemas import NO_FACE, DetectAnswer, FaceAnswer, LocationAnswer
+from mien.gateway.settings import GatewaySettings
+from mien.gateway.uploads import read_form
+from mien.results import Recognition
+
+router = APIRouter(tags=["detection"])
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {"type": "string", "format": "binary", "description": "A JPG, PNG or WebP file."}
+                    },
+                },
+                "encoding": {"image": {"contentType": "image/jpeg, image/png, image/webp"}},
+            }
+        },
+    }
+}
+
+
+@router.post("/detect", openapi_extra=_BODY, response_model_exclude_unset=True)
+async def detect(request: Request, gateway: TheGateway, request_id: RequestId) -> DetectAnswer:
+    """Find the faces of a picture and their emotions."""
+    content = await _read_picture(request, gateway.settings)
+    recognition = await gateway.recognizer.recognize(content, request_id)
+    gateway.metrics.detect_seconds.observe(recognition.detect_s)
+    gateway.metrics.infer_seconds.observe(recognition.infer_s)
+    return detect_answer(recognition)
+
+
+async def _read_picture(request: Request, settings: GatewaySettings) -> bytes:
+    form = await read_form(
+        request, "image", max_bytes=settings.max_image_bytes, timeout_s=settings.image_upload_timeout_s
+    )
+    if form.file is None or not form.file.size:
+        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, "No image uploaded")
+    with form.file.file_object as file:
+        file.seek(0)
+        return file.read()
+
+
+def detect_answer(recognition: Recognition) -> DetectAnswer:
+    """A recognition as callers get it."""
+    answer = DetectAnswer(
+        width=recognition.width,
+        height=recognition.height,
+        faces=[FaceAnswer.model_validate(records.face_record(face)) for face in recognition.faces],
+        detector=recognition.detector,
+        request_id=recognition.request_id,
+    )
+    if not answer.faces:
+        return answer.model_copy(update={"reason": NO_FACE, "error": NO_FACE})
+    x, y, width, height = clipped(recognition.faces[0].face.box, recognition.width, recognition.height)
+    return answer.model_copy(
+        update={
+            "emotion": answer.faces[0].emotion,
+            "confidence": answer.faces[0].confidence,
+            "face_location": LocationAnswer(x=x, y=y, width=width, height=height),
+        }
+    )
+
+
+def clipped(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """x, y, width and height of the part of a box that lies inside a picture, in whole pixels."""
+    left, top = max(0, round(box.x)), max(0, round(box.y))
+    right, bottom = min(width, round(box.x + box.width)), min(height, round(box.y + box.height))
+    return left, top, right - left, bottom - top

@@ -1,0 +1,195 @@
+"""What callers get, as JSON; these models are also the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mien import contract
+
+_PROBABILITIES = dict(zip(contract.EMOTION_LABELS, (0.002, 0.0, 0.004, 0.95, 0.006, 0.018, 0.02), strict=True))
+_BOX = {"x": 100.4, "y": 120.9, "width": 200.2, "height": 249.7}
+_LANDMARKS = {
+    "right_eye": [151.2, 212.8],
+    "left_eye": [243.0, 214.1],
+    "nose": [196.6, 268.3],
+    "right_mouth": [158.9, 307.5],
+    "left_mouth": [236.4, 309.0],
+}
+_FACE = {
+    "box": _BOX,
+    "score": 0.93,
+    "landmarks": _LANDMARKS,
+    "emotion": "happy",
+    "confidence": 0.95,
+    "probabilities": _PROBABILITIES,
+    "model_version": "1",
+}
+_FRAME_FACE = {"emotion": "happy", "confidence": 0.95, "box": [100, 120, 200, 249], "track": 1}
+_FRAME = {"frame": 0, "timestamp": "00:00:00", "time_s": 0.0, "faces": [_FRAME_FACE]}
+_SUMMARY = {"total_frames": 1, "faces_detected": 1, "dominant_emotion": "happy", "people": 1, "model_versions": ["1"]}
+
+NO_FACE = "No face detected"
+
+Point = Annotated[tuple[float, float], Field(description="(x, y) in pixels")]
+
+
+def _example(value: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [value]})
+
+
+class ErrorAnswer(BaseModel):
+    """Why there is no answer."""
+
+    model_config = _example({"error": "No image uploaded"})
+
+    error: str = Field(description="A sentence for a person.")
+
+
+class BoxAnswer(BaseModel):
+    """A rectangle in pixels of the upright picture; it may reach outside of it."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class LocationAnswer(BaseModel):
+    """A rectangle in whole pixels, inside the picture."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class LandmarksAnswer(BaseModel):
+    """Five points of a face; right and left are the person's own."""
+
+    right_eye: Point
+    left_eye: Point
+    nose: Point
+    right_mouth: Point
+    left_mouth: Point
+
+
+class FaceAnswer(BaseModel):
+    """A face and its emotion."""
+
+    model_config = _example(_FACE)
+
+    box: BoxAnswer
+    score: float | None = Field(description="The face detector's confidence, 0 to 1; null where it has none.")
+    landmarks: LandmarksAnswer | None = Field(description="Null where the face detector finds none.")
+    emotion: str = Field(description="The emotion with the largest probability.")
+    confidence: float = Field(description="Its probability.")
+    probabilities: dict[str, float] = Field(description="Of every emotion; they sum to 1.")
+    model_version: str = Field(description="The release that answered.")
+
+
+class DetectAnswer(BaseModel):
+    """The faces of a picture. `emotion`, `confidence` and `face_location` are those of the largest face."""
+
+    model_config = _example(
+        {
+            "width": 512,
+            "height": 512,
+            "faces": [_FACE],
+            "emotion": "happy",
+            "confidence": 0.95,
+            "face_location": {"x": 100, "y": 121, "width": 200, "height": 250},
+            "detector": "yunet",
+            "request_id": "5f0c9a",
+        }
+    )
+
+    width: int = Field(description="Of the upright picture, in pixels.")
+    height: int = Field(description="Of the upright picture, in pixels.")
+    faces: list[FaceAnswer] = Field(description="The largest first; empty if there is none.")
+    emotion: str | None = Field(default=None, description="Of the largest face.")
+    confidence: float | None = Field(default=None, description="Of the largest face.")
+    face_location: LocationAnswer | None = Field(default=None, description="Of the largest face.")
+    reason: str | None = Field(default=None, description="Why there is no face.")
+    error: str | None = Field(default=None, description="The same, for callers that look for it here.")
+    detector: str = Field(description="Which face detector looked.")
+    request_id: str = Field(description="What the logs know this call by.")
+
+
+class FrameFaceAnswer(BaseModel):
+    """A face in a frame."""
+
+    emotion: str
+    confidence: float
+    box: Annotated[tuple[int, int, int, int], Field(description="x, y, width, height in pixels, inside the frame")]
+    track: int = Field(description="The same person keeps it from frame to frame.")
+
+
+class FrameAnswer(BaseModel):
+    """A frame that was analysed."""
+
+    model_config = _example(_FRAME)
+
+    frame: int = Field(description="Counted from 0 over all frames of the video.")
+    timestamp: str = Field(description="Its time, HH:MM:SS.")
+    time_s: float = Field(description="Its time in seconds.")
+    faces: list[FrameFaceAnswer]
+
+
+class SummaryAnswer(BaseModel):
+    """A whole video in short."""
+
+    total_frames: int = Field(description="Frames analysed.")
+    faces_detected: int = Field(description="Faces in all of them together.")
+    dominant_emotion: str | None = Field(description="Of most faces; null if there is none.")
+    people: int = Field(description="Different tracks.")
+    model_versions: list[str] = Field(description="The releases that answered.")
+
+
+class VideoAnswer(BaseModel):
+    """The faces of a video."""
+
+    model_config = _example({"results": [_FRAME], "summary": _SUMMARY})
+
+    results: list[FrameAnswer]
+    summary: SummaryAnswer
+
+
+class ProgressAnswer(BaseModel):
+    """How far the analysis of a video has come."""
+
+    frames: int = Field(description="Frames analysed so far.")
+    time_s: float = Field(description="Seconds of the video so far.")
+    duration_s: float | None = Field(description="Of the whole video, as it says itself; null if it does not.")
+    share: float | None = Field(description="0 to 1; null where the duration is unknown.")
+
+
+class JobAnswer(BaseModel):
+    """A video that is being analysed."""
+
+    model_config = _example(
+        {
+            "id": "Jq0m2zcJYBkXw5dD",
+            "state": "running",
+            "progress": {"frames": 31, "time_s": 30.0, "duration_s": 120.0, "share": 0.25},
+            "status_url": "/v1/jobs/Jq0m2zcJYBkXw5dD",
+            "result_url": "/v1/jobs/Jq0m2zcJYBkXw5dD/result",
+            "error": None,
+        }
+    )
+
+    id: str
+    state: str = Field(description="queued, running, done, failed or cancelled.")
+    progress: ProgressAnswer
+    status_url: str
+    result_url: str
+    error: str | None = Field(default=None, description="Why it failed.")
+
+
+class HealthAnswer(BaseModel):
+    """Whether the gateway lives or is ready."""
+
+    model_config = _example({"status": "ok"})
+
+    status: str

@@ -1,0 +1,243 @@
+"""Processes that may die: each does one call after the other over a pipe of its own, and is replaced when it fails.
+
+A worker that is killed, runs out of memory or hangs takes its one call along and nothing else: no other worker reads
+its pipe, and what was asked of it is never in another answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Self
+
+import cv2
+import structlog
+
+from mien.errors import MediaError, MediaTooLargeError, MienError, ServerOverloadedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+    from types import TracebackType
+
+logger = structlog.get_logger(__name__)
+
+START_TIMEOUT_S = 120.0
+"""A worker imports OpenCV and loads the detector; machines may be busy."""
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+
+
+class WorkerDiedError(MienError):
+    """A worker process ended in the middle of a call."""
+
+
+class WorkerProcess:
+    """A process that holds one object and calls its methods.
+
+    It starts with the first call and again after it died; one thread uses it at a time, any may `kill` it.
+
+    Args:
+        create: makes the object, in the process; can be pickled.
+    """
+
+    def __init__(self, create: Callable[[], object]) -> None:
+        self._create = create
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._connection: Connection | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, if one was started."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the process unless it runs.
+
+        Raises:
+            MienError: what making the object raised.
+            WorkerDiedError: the process ended before the object was made, or took longer than `START_TIMEOUT_S`.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise WorkerDiedError("The worker was closed.")
+            if self._process is not None and self._process.is_alive():
+                return
+            ours, theirs = _CONTEXT.Pipe()
+            self._process = _CONTEXT.Process(
+                target=_serve, args=(theirs, self._create), name="mien-worker", daemon=True
+            )
+            self._connection = ours
+            self._process.start()
+            theirs.close()
+        self._receive(START_TIMEOUT_S)
+
+    def call(self, method: str, *arguments: object, timeout_s: float) -> Any:  # noqa: ANN401 (what the method returns)
+        """Call a method of the object.
+
+        Raises:
+            MienError: what the method raised.
+            WorkerDiedError: the process died.
+            TimeoutError: it took longer than `timeout_s`, and was killed.
+        """
+        self.start()
+        try:
+            self._open_connection().send((method, arguments))
+        except OSError:  # it has died since it was looked at, and not of this call
+            self._end()
+            self.start()
+            self._open_connection().send((method, arguments))
+        return self._receive(timeout_s)
+
+    def kill(self) -> None:
+        """End the process; a call under way raises WorkerDiedError. The next call starts another."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """End the process for good."""
+        with self._lock:
+            self._is_closed = True
+        self._end()
+
+    def _open_connection(self) -> Connection:
+        if self._connection is None:
+            raise WorkerDiedError("The worker was closed.")
+        return self._connection
+
+    def _receive(self, timeout_s: float) -> Any:  # noqa: ANN401 (what a method returned)
+        connection = self._open_connection()
+        try:
+            if not connection.poll(timeout_s):
+                self._end()
+                raise TimeoutError(f"The worker took longer than {timeout_s:g} s.")
+            is_good, outcome = connection.recv()
+        except (EOFError, OSError) as error:
+            code = self._end()
+            raise WorkerDiedError(f"The worker process died with exit code {code}.") from error
+        if not is_good:
+            raise outcome
+        return outcome
+
+    def _end(self) -> int | None:
+        process, connection = self._process, self._connection
+        if process is None or connection is None:
+            return None
+        process.kill()
+        process.join()
+        connection.close()
+        return process.exitcode
+
+
+def _serve(connection: Connection, create: Callable[[], object]) -> None:
+    """The process: make the object, then call its methods until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to everybody; the gateway decides when to end
+    try:
+        target = create()
+    except MienError as error:
+        connection.send((False, error))
+        return
+    connection.send((True, None))
+    while True:
+        try:
+            method, arguments = connection.recv()
+        except EOFError:
+            return
+        connection.send(_outcome(target, method, arguments))
+
+
+def _outcome(target: object, method: str, arguments: tuple[object, ...]) -> tuple[bool, object]:
+    try:
+        return True, getattr(target, method)(*arguments)
+    except MienError as error:
+        return False, error
+    except MemoryError:
+        return False, MediaTooLargeError("The file needs more memory to decode than is allowed; make it smaller.")
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            return False, MediaTooLargeError("The file needs more memory to decode than is allowed; make it smaller.")
+        return False, MediaError("The file cannot be decoded.")
+    except Exception as error:  # noqa: BLE001 (whatever a damaged file does must not end the process)
+        return False, MediaError(f"The file cannot be decoded ({type(error).__name__}).")
+
+
+class Workers:
+    """Several workers of one kind, for an event loop: a call takes the next idle one.
+
+    Args:
+        count: of processes.
+        create: makes each one's object; can be pickled.
+    """
+
+    def __init__(self, count: int, create: Callable[[], object]) -> None:
+        self._all = [WorkerProcess(create) for _ in range(count)]
+        self._idle: asyncio.LifoQueue[WorkerProcess] = asyncio.LifoQueue()
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="mien-worker")
+
+    async def __aenter__(self) -> Self:
+        """Start all of them.
+
+        Raises:
+            MienError: one cannot be started.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            await asyncio.gather(*(loop.run_in_executor(self._threads, worker.start) for worker in self._all))
+        except BaseException:
+            self._close()
+            raise
+        for worker in self._all:
+            self._idle.put_nowait(worker)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        for worker in self._all:
+            worker.close()
+        self._threads.shutdown()
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes."""
+        return [worker.pid for worker in self._all if worker.pid is not None]
+
+    async def call(self, method: str, *arguments: object, timeout_s: float, wait_s: float) -> Any:  # noqa: ANN401
+        """Call a method of an idle worker's object.
+
+        Args:
+            method: its name.
+            arguments: can be pickled.
+            timeout_s: for the call.
+            wait_s: for a worker to be idle.
+
+        Raises:
+            ServerOverloadedError: no worker was idle in time.
+            MediaError: what the method raised, and what the death or silence of the worker means for the file.
+        """
+        try:
+            worker = await asyncio.wait_for(self._idle.get(), wait_s)
+        except TimeoutError as error:
+            raise ServerOverloadedError(f"No worker was free within {wait_s:g} s.") from error
+        running = asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: worker.call(method, *arguments, timeout_s=timeout_s)
+        )
+        # Not when the caller has gone, but when the worker is done.
+        running.add_done_callback(lambda _: self._idle.put_nowait(worker))
+        try:
+            return await asyncio.shield(running)
+        except TimeoutError as error:
+            logger.warning("worker_killed", reason="time")
+            raise MediaError(f"The file took longer than {timeout_s:g} s to decode.") from error
+        except WorkerDiedError as error:
+            logger.warning("worker_died", reason=str(error))
+            raise MediaError("The file cannot be decoded: it ended the decoder.") from error
