@@ -6,7 +6,9 @@
     └── FlowError                  a flow cannot go on
         ├── NoServerError          no server runs that a release could be served by
         ├── DatasetRefusedError    the dataset has faults that training must not begin with
-        └── GateRefusedError       the candidate may not take the place of the release that is served
+        ├── GateRefusedError       the candidate may not take the place of the release that is served
+        ├── TrafficError           the figures of served traffic cannot be read
+        └── TrialRefusedError      the candidate has not passed its trial on live traffic
 """
 
 from __future__ import annotations
@@ -30,3 +32,11 @@ class GateRefusedError(FlowError):
 
 class DatasetRefusedError(FlowError):
     """The dataset has faults that training must not begin with."""
+
+
+class TrafficError(FlowError):
+    """The figures of served traffic cannot be read, or what is kept of them is damaged."""
+
+
+class TrialRefusedError(FlowError):
+    """The candidate has not passed its trial on live traffic."""
