@@ -1,0 +1,59 @@
+"""``python -m flows.release trial``, and what `promote --after-trial` asks of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from flows.errors import FlowError
+from flows.running_server import working_copy
+from flows.traffic import read_traffic_settings
+from flows.trial import TrialReport, read_trial_settings, report_on
+from mien.contract import EMOTION
+from serving import read_settings
+from serving.promotion import candidate_release
+
+
+class Shape(StrEnum):
+    """What a report is printed as."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+def trial(
+    number: Annotated[
+        int | None, typer.Argument(min=1, metavar="[N]", help="The release on trial; by default the candidate.")
+    ] = None,
+    shape: Annotated[Shape, typer.Option("--as", help="What to print.")] = Shape.TABLE,
+) -> None:
+    """Show what the trial of a candidate on live traffic has shown so far.
+
+    The services send it calls (MIEN_SHADOW_SHARE) and count them; MIEN_TRAFFIC_URLS are their Prometheus pages. What it
+    must show is set by MIEN_TRIAL_MIN_FACES, _MIN_AGREEMENT, _MAX_LATENCY_RATIO and _MAX_FAILED_SHARE.
+    """
+    report = trial_report(number)
+    if shape is Shape.TABLE:
+        console = Console()
+        for part in report.as_tables():
+            console.print(part)
+    else:
+        typer.echo(report.as_json() if shape is Shape.JSON else report.as_markdown())
+
+
+def trial_report(number: int | None = None) -> TrialReport:
+    """The report on release `number`, or on the candidate, beside the release that is served.
+
+    Raises:
+        FlowError: there is no candidate, or no figures of its traffic can be read.
+    """
+    repository = working_copy(read_settings())
+    candidate = number or candidate_release(repository, EMOTION)
+    if candidate is None:
+        raise FlowError("There is no candidate. Offer one: python -m flows.release candidate N")
+    serving = repository.pointer(EMOTION).release
+    return report_on(candidate, serving, read_traffic_settings(), read_trial_settings())
