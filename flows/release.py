@@ -11,17 +11,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import command_line
+from flows import command_line, store_commands, trial_commands
 from flows.running_server import promoter_of, working_copy
+from flows.trial import require_passed
 from mien.contract import EMOTION
 from serving import Ledger, ModelRepository, publish, read_settings
 from serving.promotion import candidate_release
 from serving.pruning import FLOOR, prune
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from serving import Manifest, Promotion
+    from serving.store import ReleaseStore
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -33,7 +35,7 @@ _SHOWN_METRICS = {"validation_accuracy": "acc.", "validation_macro_f1": "macro-F
 
 @dataclass(frozen=True, slots=True)
 class ListedRelease:
-    """A release, and what it is to the server: ``serving``, ``previous``, ``candidate`` or nothing of these."""
+    """A release, and what it is there: ``serving``, ``previous``, ``candidate``, ``current`` or nothing of these."""
 
     manifest: Manifest
     role: str
@@ -48,26 +50,21 @@ def release() -> None:
 
 
 @app.command("list")
-def list_releases(*, history: Annotated[bool, typer.Option("--history", help="What was served when.")] = False) -> None:
+def list_releases(
+    *,
+    history: Annotated[bool, typer.Option("--history", help="What was served when.")] = False,
+    store: Annotated[bool, typer.Option("--store", help="Those in the store instead.")] = False,
+) -> None:
     """Show the releases that can be served."""
-    repository = _repository()
     console = Console()
+    if store:
+        console.print(_release_table(stored_releases(store_commands.shared_store())))
+        return
+    repository = _repository()
     if history:
         console.print(_history_table(repository))
         return
-    table = _table("release", "role", "made", *_SHOWN_METRICS.values(), "network", "trained on")
-    for listed in releases(repository):
-        manifest = listed.manifest
-        metrics = [manifest.metrics.get(name) for name in _SHOWN_METRICS]
-        table.add_row(
-            str(manifest.release),
-            listed.role,
-            f"{manifest.created_at:%Y-%m-%d %H:%M}",
-            *("-" if value is None else f"{value:.4f}" for value in metrics),
-            str(manifest.provenance.get("network", "-")),
-            manifest.dataset.name,
-        )
-    console.print(table)
+    console.print(_release_table(releases(repository)))
 
 
 @app.command()
@@ -94,8 +91,17 @@ def publish_export(
 
 
 @app.command()
-def promote(number: Number, reason: Reason = "") -> None:
+def promote(
+    number: Number,
+    reason: Reason = "",
+    *,
+    after_trial: Annotated[
+        bool, typer.Option("--after-trial", help="Only if release N has passed its trial on live traffic.")
+    ] = False,
+) -> None:
     """Serve release N from now on; if anything is wrong with it, what is served stays."""
+    if after_trial:
+        require_passed(trial_commands.trial_report(number))
     with promoter_of(read_settings(), EMOTION) as promoter:
         _tell(promoter.promote(number, reason=reason))
 
@@ -115,7 +121,10 @@ def candidate(number: Number) -> None:
     """Serve release N beside the present one, as the model `emotion_candidate`."""
     with promoter_of(read_settings(), EMOTION) as promoter:
         name = promoter.offer(number)
-    typer.echo(f"Release {number} answers as the model {name}; MIEN_MODEL={name} asks it.")
+    typer.echo(
+        f"Release {number} answers as the model {name}; MIEN_MODEL={name} asks it, MIEN_SHADOW_SHARE=0.1 shows it a"
+        " tenth of a service's calls."
+    )
 
 
 @app.command()
@@ -133,6 +142,10 @@ def prune_releases(
     """Remove old releases."""
     removed = prune(_repository(), EMOTION, keep=keep)
     typer.echo(f"Removed: {', '.join(map(str, removed))}." if removed else "Nothing to remove.")
+
+
+for command in (trial_commands.trial, store_commands.push, store_commands.pull, store_commands.sync):
+    app.command()(command)
 
 
 def releases(repository: ModelRepository) -> list[ListedRelease]:
@@ -153,8 +166,35 @@ def releases(repository: ModelRepository) -> list[ListedRelease]:
     ]
 
 
+def stored_releases(store: ReleaseStore) -> list[ListedRelease]:
+    """Every release in `store`, oldest first; the one to be served has the role ``current``.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    current = store.current()
+    roles = {current.release: "current"} if current else {}
+    return [ListedRelease(store.manifest(number), roles.get(number, "")) for number in store.releases()]
+
+
 def _repository() -> ModelRepository:
     return working_copy(read_settings())
+
+
+def _release_table(rows: Iterable[ListedRelease]) -> Table:
+    table = _table("release", "role", "made", *_SHOWN_METRICS.values(), "network", "trained on")
+    for listed in rows:
+        manifest = listed.manifest
+        metrics = [manifest.metrics.get(name) for name in _SHOWN_METRICS]
+        table.add_row(
+            str(manifest.release),
+            listed.role,
+            f"{manifest.created_at:%Y-%m-%d %H:%M}",
+            *("-" if value is None else f"{value:.4f}" for value in metrics),
+            str(manifest.provenance.get("network", "-")),
+            manifest.dataset.name,
+        )
+    return table
 
 
 def _history_table(repository: ModelRepository) -> Table:

@@ -91,7 +91,8 @@ def adopted(manifest: Manifest, repository: ModelRepository, ensemble: EnsembleS
     if manifest.release not in repository.releases(ensemble):
         return None
     known = repository.manifest(ensemble, manifest.release)
-    if known.content != manifest.content:
+    # Where a release was checked out alone, the twins are missing; what is served is the same.
+    if known.without_twins().content != manifest.without_twins().content:
         raise PublishError(
             f"{repository.path} has another release {manifest.release} of its own. Give it another number in the store"
             f" (`python -m flows.release push {manifest.release} --as N`) and begin with a new MIEN_MODEL_REPOSITORY."

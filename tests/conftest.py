@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import time
 import uuid
@@ -114,6 +115,7 @@ def s3_endpoint() -> Iterator[str]:
     """
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # each request would be in each failure's report
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     try:
