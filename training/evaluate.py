@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.contract import EMOTION_LABELS
+from training.answer_profile import AnswerProfile
 from training.calibration import TemperatureFit
 from training.classifier import open_onnx
 from training.errors import DatasetError
@@ -140,12 +141,13 @@ def evaluate(
 
 def onnx_metrics(path: Path, split: Split) -> dict[str, Any]:
     """What a release's manifest says of a classifier's ONNX file: its figures on `split`, one view of each face."""
-    report = classification_report(open_onnx(path).predict(split.images), split.labels, EMOTION_LABELS)
+    probabilities = open_onnx(path).predict(split.images)
+    report = classification_report(probabilities, split.labels, EMOTION_LABELS)
     return {
         "validation_accuracy": round(report.accuracy, 4),
         "validation_macro_f1": round(report.macro_f1, 4),
         "validation_ece": round(report.ece, 4),
-        "validation_faces": report.examples,
+        **AnswerProfile.of_answers(probabilities).as_metrics(),
     }
 
 
