@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 HEADER_BYTES = 12
 
-WAIT_S = 5.0
-"""For a worker; with the bound on pictures in flight it takes an overload to wait longer."""
-
 
 def check_picture(content: bytes) -> None:
     """Look at the first bytes of a file before anything is made of it.
@@ -79,7 +76,7 @@ class Recognizer:
         """
         check_picture(content)
         deadline = Deadline(self._client.settings.deadline_s)
-        located = await self._locate(content, min(WAIT_S, deadline.remaining_s()))
+        located = await self._locate(content, deadline.remaining_s())
         return await self.classify(located, request_id, deadline.remaining_s())
 
     async def classify(self, located: LocatedPicture, request_id: str, deadline_s: float) -> Recognition:

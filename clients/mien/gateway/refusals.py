@@ -79,6 +79,13 @@ def as_refused(error: MienError) -> RequestRefusedError:
     return RequestRefusedError(status, _REASONS.get(status, str(error)), headers)
 
 
+def overloaded() -> RequestRefusedError:
+    """The refusal of one request too many."""
+    return RequestRefusedError(
+        HTTPStatus.SERVICE_UNAVAILABLE, "The gateway has too much to do; try again in a moment.", RETRY_SOON
+    )
+
+
 def answer(status: int, reason: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """An error as every caller of the gateway gets it."""
     return JSONResponse({"error": reason}, status, headers)

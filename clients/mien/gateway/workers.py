@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 import cv2
 import structlog
 
-from mien.errors import MediaError, MediaTooLargeError, MienError, ServerOverloadedError
+from mien.errors import MediaError, MediaTooLargeError, MienError
+from mien.gateway.refusals import overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,13 +222,13 @@ class Workers:
             wait_s: for a worker to be idle.
 
         Raises:
-            ServerOverloadedError: no worker was idle in time.
+            RequestRefusedError: no worker was idle in time.
             MediaError: what the method raised, and what the death or silence of the worker means for the file.
         """
         try:
             worker = await asyncio.wait_for(self._idle.get(), wait_s)
         except TimeoutError as error:
-            raise ServerOverloadedError(f"No worker was free within {wait_s:g} s.") from error
+            raise overloaded() from error
         running = asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: worker.call(method, *arguments, timeout_s=timeout_s)
         )
