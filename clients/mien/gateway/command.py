@@ -13,6 +13,7 @@ import uvicorn
 from mien.errors import MienError
 from mien.gateway import logs
 from mien.gateway.app import create_app
+from mien.gateway.keys import KeyFile
 from mien.gateway.settings import GatewaySettings
 
 if TYPE_CHECKING:
@@ -26,13 +27,16 @@ DRAIN_S = 30
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     # OpenCV reads these when a worker imports it; its own lines would stand between ours.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         settings = GatewaySettings()
-        _serve(settings)
+        if options.command == "keys":
+            _change_keys(KeyFile(settings.keys_file), options)
+        else:
+            _serve(settings)
     except MienError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
@@ -40,12 +44,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m mien.gateway",
         description="Answer pictures and videos over HTTP with the emotions of their faces, until Ctrl-C.",
         epilog="Settings come from the environment: MIEN_GATEWAY_HOST, MIEN_GATEWAY_PORT and others, which "
         "mien/gateway/settings.py lists; MIEN_ENDPOINTS says where Triton is.",
     )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands; without one, the gateway runs")
+    keys = commands.add_parser("keys", help="API keys; a running gateway heeds a change at once")
+    actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("add", help="make a key and print it, this once").add_argument("name", metavar="NAME")
+    actions.add_parser("list", help="list the keys by name; of the keys themselves only hashes are kept")
+    actions.add_parser("remove", help="remove the keys of that name or id").add_argument("name", metavar="NAME")
+    return parser
+
+
+def _change_keys(file: KeyFile, options: argparse.Namespace) -> None:
+    if options.action == "add":
+        print(file.add(options.name))
+    elif options.action == "remove":
+        for key in file.remove(options.name):
+            print(f"{key.id} {key.name}: removed.")
+    else:
+        for key in file.entries():
+            print(f"{key.id}  {key.created:%Y-%m-%d %H:%M}  {key.name}")
 
 
 def _serve(settings: GatewaySettings) -> None:

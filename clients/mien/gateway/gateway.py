@@ -11,8 +11,12 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
 from mien.client import AsyncEmotionClient
+from mien.errors import SettingsError
+from mien.gateway.keys import KeyFile
 from mien.gateway.measurements import GatewayMetrics
+from mien.gateway.rates import Rates
 from mien.gateway.recognition import Recognizer
+from mien.gateway.room import Room
 from mien.metrics import TrafficMetrics
 
 if TYPE_CHECKING:
@@ -39,6 +43,15 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings, client_settings: ClientSettings) -> None:
         self.settings = settings
+        self.keys = KeyFile(settings.keys_file)
+        if settings.needs_keys and not self.keys.entries():
+            raise SettingsError(
+                f"On {settings.host} callers need API keys, and {settings.keys_file} has none. Make one with "
+                "`python -m mien.gateway keys add NAME`, listen on 127.0.0.1, or set MIEN_GATEWAY_REQUIRE_KEYS=false."
+            )
+        self.rates = Rates(settings.limits_url)
+        self.picture_room = Room(settings.max_in_flight)
+        self.upload_room = Room(settings.max_video_uploads)
         self.registry = CollectorRegistry()
         self.metrics = GatewayMetrics(self.registry)
         self._client = AsyncEmotionClient(client_settings, on_result=TrafficMetrics(self.registry).count_result)

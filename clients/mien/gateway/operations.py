@@ -2,10 +2,11 @@
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from mien.gateway.gateway import TheGateway
+from mien.gateway.guard import caller
 from mien.gateway.refusals import RETRY_SOON, RequestRefusedError
 from mien.gateway.schemas import HealthAnswer
 
@@ -28,7 +29,12 @@ async def ready(gateway: TheGateway) -> HealthAnswer:
     return HealthAnswer(status="ready")
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    "/metrics",
+    dependencies=[Depends(caller)],
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}},
+)
 async def metrics(gateway: TheGateway) -> Response:
     """Figures of the traffic, for Prometheus."""
     return Response(generate_latest(gateway.registry), media_type=CONTENT_TYPE_LATEST)

@@ -3,11 +3,12 @@
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 
 from mien import records
 from mien.faces import Box
 from mien.gateway.gateway import RequestId, TheGateway
+from mien.gateway.guard import rated, room_for_picture
 from mien.gateway.refusals import RequestRefusedError
 from mien.gateway.schemas import NO_FACE, DetectAnswer, FaceAnswer, LocationAnswer
 from mien.gateway.settings import GatewaySettings
@@ -35,7 +36,10 @@ _BODY: dict[str, Any] = {
 }
 
 
-@router.post("/detect", openapi_extra=_BODY, response_model_exclude_unset=True)
+_GUARDS = [Depends(rated("detect", lambda settings: settings.detect_per_minute)), Depends(room_for_picture)]
+
+
+@router.post("/detect", openapi_extra=_BODY, response_model_exclude_unset=True, dependencies=_GUARDS)
 async def detect(request: Request, gateway: TheGateway, request_id: RequestId) -> DetectAnswer:
     """Find the faces of a picture and their emotions."""
     content = await _read_picture(request, gateway.settings)
