@@ -14,7 +14,7 @@ from mien.errors import MienError
 from training import evaluation_commands
 from training.errors import DatasetError
 from training.fit_command import fit
-from training.search_command import search
+from training.search_command import search_best
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,7 @@ def export(
 
 
 app.command()(fit)
-app.command()(search)
+app.command("search")(search_best)
 app.command()(evaluation_commands.evaluate)
 app.command()(evaluation_commands.compare)
 app.command()(evaluation_commands.quantize)

@@ -15,7 +15,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
-def search(
+def search_best(
     data: Annotated[Path, typer.Argument(help="Dataset: a directory, a zip of one, or a CSV file.")],
     run: Annotated[Path, typer.Option(help="The search's directory; one that was broken off there goes on.")],
     config: Annotated[
@@ -32,6 +32,9 @@ def search(
     seed: Annotated[int, typer.Option(help="Of the suggestions and of the subset.")] = 0,
     backend: Annotated[Backend | None, typer.Option(help="Backend of Keras; Keras' own choice by default.")] = None,
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable files out.")] = False,
+    join: Annotated[
+        bool, typer.Option("--join", help="Take part in a search that another command prepares and concludes.")
+    ] = False,
 ) -> None:
     """Search for a better configuration by short trainings; chosen on validation, never on test."""
     if backend is not None:
@@ -39,23 +42,36 @@ def search(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import optuna
 
-    from training import search as searching
     from training.config_file import open_config
     from training.dataset import load
+    from training.search import Search
     from training.search_display import Display
     from training.search_report import training_command, write_search
+    from training.settings import TrainingSettings
     from training.space import load_space
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the display says the same
     base, searched = open_config(config), load_space(space)
     typer.echo(f"Reading {data} …")
     dataset = load(data, skip_unreadable=skip_unreadable)
+    search = Search(
+        base,
+        searched,
+        dataset,
+        run,
+        trials,
+        epochs=epochs,
+        faces=faces,
+        seed=seed,
+        storage=TrainingSettings().study_storage,
+    )
     typer.echo(f"Searching {', '.join(searched.parameters)} for {base.network}, in {run}.")
     try:
         with Display() as display:
-            result = searching.search(
-                base, searched, dataset, run, trials=trials, epochs=epochs, faces=faces, seed=seed, watch=display.show
-            )
+            if join:
+                search.work(display.show)
+                return
+            result = search.run(display.show)
     except KeyboardInterrupt:
         typer.echo("Stopped. The same command goes on from here.", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from training.search import Trial
     from training.space import Scalar
+    from training.trials import Trial
 
 _COLUMNS = 3
 _KINDS: dict[str, dict[str, Any]] = {

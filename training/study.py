@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -26,35 +27,73 @@ ERROR, FOLDER, RETRY_OF, SECONDS = "error", "folder", "retry_of", "seconds"
 """User attributes of a trial."""
 
 _NAME = "search"
+_TURN_FILE = "turn.lock"
 _IDENTITY = "identity"
+
+_BUSY_TIMEOUT_S = 60.0
+"""How long a process waits for another that writes to the same SQLite file; each write takes milliseconds."""
 
 _COMPARABLE = 4
 """Trials that must have completed before one is held against them."""
 
 
 @contextlib.contextmanager
-def open_study(directory: Path, identity: Mapping[str, Any], epochs: int) -> Iterator[optuna.Study]:
-    """The study in `directory`, alone with it; what was running when it was left is marked failed and tried again.
+def open_study(
+    directory: Path, identity: Mapping[str, Any], epochs: int, storage: str | None = None
+) -> Iterator[optuna.Study]:
+    """The study of `directory`, alone with it; what was running when it was left is marked failed and tried again.
 
     Args:
         directory: made if it is not there.
         identity: what the search is, in JSON values; the study of another is refused.
         epochs: of each trial, for the pruner.
+        storage: URL of the database that holds the study; by default a file in the directory.
 
     Raises:
-        TrainingError: another process has the study, it is of another search, or it is damaged.
+        TrainingError: another process has the study, it is of another search, it is damaged, or the database cannot be
+            used.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with _alone(directory), _storage(directory / STUDY_FILE) as storage:
-        # Hyperband needs more trials than tens to fill its brackets; the median of those so far works from the fifth
-        # on. In the first third of a schedule accuracy says little yet.
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=_COMPARABLE, n_warmup_steps=1 + epochs // 3)
-        study = optuna.create_study(
-            study_name=_NAME, storage=storage, direction="maximize", pruner=pruner, load_if_exists=True
-        )
+    with _locked(directory, alone=True), _opened(directory, epochs, storage) as study:
         _identify(study, json.loads(json.dumps(identity)), directory)
         _retry_interrupted(study)
         yield study
+
+
+@contextlib.contextmanager
+def join_study(
+    directory: Path, identity: Mapping[str, Any], epochs: int, storage: str | None = None
+) -> Iterator[optuna.Study]:
+    """The study of `directory`, together with others that have joined it.
+
+    Args:
+        directory: of a study that has been opened before.
+        identity: as there.
+        epochs: as there.
+        storage: as there.
+
+    Raises:
+        TrainingError: there is no study, somebody has it alone, or as `open_study`.
+    """
+    if not directory.is_dir():
+        message = f"There is no search in {directory} to take part in."
+        raise TrainingError(message)
+    with _locked(directory, alone=False), _opened(directory, epochs, storage) as study:
+        _identify(study, json.loads(json.dumps(identity)), directory)
+        yield study
+
+
+@contextlib.contextmanager
+def turn(directory: Path) -> Iterator[None]:
+    """Be the only one of those who joined a study to take a trial from it; others wait."""
+    with (directory / _TURN_FILE).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def started(study: optuna.Study) -> int:
+    """How many trials have come to an end by themselves or are running."""
+    return len(finished(study)) + len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
 
 
 def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
@@ -82,12 +121,12 @@ def _retry_interrupted(study: optuna.Study) -> None:
 
 
 @contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
+def _locked(directory: Path, *, alone: bool) -> Iterator[None]:
     """Lock the directory; the system releases the lock with the process, however that ends."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             message = f"Another process is searching in {directory}. Wait for its end, or choose another directory."
             raise TrainingError(message) from error
@@ -97,12 +136,34 @@ def _alone(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _storage(path: Path) -> Iterator[optuna.storages.RDBStorage]:
+def _opened(directory: Path, epochs: int, url: str | None) -> Iterator[optuna.Study]:
+    # A database may hold the studies of many directories.
+    path = str(directory.resolve())
+    name = f"{directory.name}-{hashlib.sha256(path.encode()).hexdigest()[:12]}" if url else _NAME
+    # Hyperband needs more trials than tens to fill its brackets; the median of those so far works from the fifth
+    # on. In the first third of a schedule accuracy says little yet.
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=_COMPARABLE, n_warmup_steps=1 + epochs // 3)
+    with _storage(directory / STUDY_FILE, url) as storage:
+        yield optuna.create_study(
+            study_name=name, storage=storage, direction="maximize", pruner=pruner, load_if_exists=True
+        )
+
+
+@contextlib.contextmanager
+def _storage(path: Path, url: str | None) -> Iterator[optuna.storages.RDBStorage]:
     try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
-    except (SQLAlchemyError, RuntimeError, optuna.exceptions.OptunaError) as error:
+        if url:
+            storage = optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        else:
+            options = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}
+            storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs=options)
+    except (SQLAlchemyError, RuntimeError, ImportError, optuna.exceptions.OptunaError) as error:
         reason = str(error).strip().splitlines()[0]
-        message = f"{path} is damaged, or of another version of Optuna: {reason}. Choose another directory."
+        if url:
+            shown = url.rpartition("@")[2]  # without the password
+            message = f"The database of MIEN_OPTUNA_STORAGE, {shown}, cannot be used: {reason}."
+        else:
+            message = f"{path} is damaged, or of another version of Optuna: {reason}. Choose another directory."
         raise TrainingError(message) from error
     try:
         yield storage

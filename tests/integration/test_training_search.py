@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,12 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def search(
     data: Path, config: Path, directory: Path, *arguments: str, die: bool = False
 ) -> subprocess.CompletedProcess[str]:
@@ -142,3 +149,56 @@ def test_a_finished_search_is_not_searched_again(whole: tuple[Path, str], data: 
 
     assert again.returncode == 0, again.stderr
     assert found(directory)["trials"] == before
+
+
+SHARED_CONFIG = """
+import keras
+from keras import layers
+from training import networks
+from training.config import Config
+
+def tiny(dropout):
+    inputs = keras.Input((48, 48, 1))
+    x = layers.AveragePooling2D(8)(layers.Rescaling(1 / 64, -2.0)(inputs))
+    return keras.Model(inputs, layers.Dense(7)(layers.Dropout(dropout)(layers.Flatten()(x))))
+
+networks.NETWORKS["tiny"] = networks.Network(tiny, "for tests")
+CONFIG = Config("tiny", epochs=4, learning_rate=0.01, batch_size=7)
+"""
+
+
+def test_two_workers_share_one_search_in_a_prefect_run(data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "tiny.py"
+    config.write_text(SHARED_CONFIG)
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "MIEN_STATE": str(tmp_path / "state"),
+        "MIEN_PREFECT_PORT": str(free_port()),  # no server: Prefect starts one for the run
+    }
+    options = [
+        "--config",
+        str(config),
+        "--epochs",
+        "2",
+        "--trials",
+        "5",
+        "--workers",
+        "2",
+        "--run",
+        str(tmp_path / "run"),
+    ]
+    command = [sys.executable, "-m", "flows.search", str(data), *options]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "5 trials are left for 2 workers" in ended.stderr
+    result = found(tmp_path / "run")
+    assert [trial["number"] for trial in result["trials"]] == list(range(5))
+    assert len({trial["values"]["learning_rate"] for trial in result["trials"]}) == 5
+    logs = [path.read_text() for path in (tmp_path / "run/workers").glob("*.log")]
+    assert len(logs) == 2
+    assert all(" of 5) " in log for log in logs)  # either has taken trials
+    assert open_config(str(tmp_path / "run/best.py")).epochs == 4
+    assert f"python -m flows.train {data} --config {tmp_path}/run/best.py" in ended.stdout

@@ -13,9 +13,10 @@ from tests.unit.training.test_report import Page
 from training import search_plots
 from training.config import Config
 from training.config_file import open_config
-from training.search import SearchResult, Trial
+from training.search import SearchResult
 from training.search_report import write_search
 from training.space import Choice, Float, Space
+from training.trials import Trial
 
 if TYPE_CHECKING:
     from pathlib import Path
