@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from mien.gateway import operations, pictures, refusals
+from mien.gateway import operations, pictures, refusals, videos
 from mien.gateway.gateway import Gateway
 from mien.gateway.requests import RequestScope
 from mien.gateway.schemas import ErrorAnswer
@@ -58,9 +58,10 @@ def create_app(settings: GatewaySettings, client_settings: ClientSettings | None
     )
     app.state.gateway = gateway
     refusals.install(app)
-    for router in (pictures.router,):
+    for router in (pictures.router, videos.router):
         app.include_router(router, prefix="/v1")
         app.include_router(router, tags=["without version"])
+    app.include_router(videos.jobs_router, prefix="/v1")
     app.include_router(operations.router)
     app.add_middleware(RequestScope, metrics=gateway.metrics, uses_tls=settings.uses_tls)
     if settings.trusted_proxies:

@@ -12,11 +12,13 @@ from prometheus_client import CollectorRegistry
 
 from mien.client import AsyncEmotionClient
 from mien.errors import SettingsError
+from mien.gateway.jobs import VideoJobs
 from mien.gateway.keys import KeyFile
 from mien.gateway.measurements import GatewayMetrics
 from mien.gateway.rates import Rates
 from mien.gateway.recognition import Recognizer
 from mien.gateway.room import Room
+from mien.gateway.spool import spool
 from mien.metrics import TrafficMetrics
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class Gateway:
         self.metrics = GatewayMetrics(self.registry)
         self._client = AsyncEmotionClient(client_settings, on_result=TrafficMetrics(self.registry).count_result)
         self.recognizer = Recognizer(self._client, settings)
+        self.jobs = VideoJobs(self.recognizer, settings, self.metrics.videos)
+        self.spool = settings.spool
         self._stack = AsyncExitStack()
         self._ready_lock = asyncio.Lock()
         self._ready_until = 0.0
@@ -67,8 +71,10 @@ class Gateway:
             MienError: something cannot be started.
         """
         async with AsyncExitStack() as stack:
+            self.spool = stack.enter_context(spool(self.settings.spool))
             await stack.enter_async_context(self._client)
             await stack.enter_async_context(self.recognizer)
+            await stack.enter_async_context(self.jobs)
             self._stack = stack.pop_all()
         return self
 

@@ -59,12 +59,6 @@ async def room_for_picture(gateway: TheGateway) -> AsyncIterator[None]:
         yield
 
 
-async def room_for_upload(gateway: TheGateway) -> AsyncIterator[None]:
-    """A dependency that takes a place among the videos that arrive."""
-    with gateway.upload_room.taken():
-        yield
-
-
 def _network(request: Request) -> str:
     """The caller's address; of IPv6 the /64, which one caller has all of."""
     host = request.client.host if request.client else "unknown"

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 
 from mien import records
-from mien.faces import Box
+from mien.gateway.boxes import clipped
 from mien.gateway.gateway import RequestId, TheGateway
 from mien.gateway.guard import rated, room_for_picture
 from mien.gateway.refusals import RequestRefusedError
@@ -79,10 +79,3 @@ def detect_answer(recognition: Recognition) -> DetectAnswer:
             "face_location": LocationAnswer(x=x, y=y, width=width, height=height),
         }
     )
-
-
-def clipped(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
-    """x, y, width and height of the part of a box that lies inside a picture, in whole pixels."""
-    left, top = max(0, round(box.x)), max(0, round(box.y))
-    right, bottom = min(width, round(box.x + box.width)), min(height, round(box.y + box.height))
-    return left, top, right - left, bottom - top

@@ -8,6 +8,8 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from mien.deadline import Deadline
 from mien.detectors import HaarDetector, load_detector
 from mien.gateway.decoding import Decoder, LocatedPicture, WorkerLimits
@@ -16,6 +18,7 @@ from mien.gateway.workers import WorkerProcess, Workers
 from mien.results import Recognition, RecognizedFace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from mien.client import AsyncEmotionClient
@@ -77,25 +80,34 @@ class Recognizer:
         check_picture(content)
         deadline = Deadline(self._client.settings.deadline_s)
         located = await self._locate(content, deadline.remaining_s())
-        return await self.classify(located, request_id, deadline.remaining_s())
+        (recognition,) = await self.classify([located], request_id, deadline.remaining_s())
+        return recognition
 
-    async def classify(self, located: LocatedPicture, request_id: str, deadline_s: float) -> Recognition:
-        """The emotions of faces that were found.
+    async def classify(
+        self, pictures: Sequence[LocatedPicture], request_id: str, deadline_s: float | None = None
+    ) -> list[Recognition]:
+        """The emotions of faces that were found in one or more pictures.
 
         Raises:
             InferenceError: the model server cannot answer.
         """
         started = time.perf_counter()
-        answer = await self._client.classify(located.crops, deadline_s=deadline_s, request_id=request_id)
-        return Recognition(
-            width=located.width,
-            height=located.height,
-            faces=tuple(RecognizedFace(face, answer[index]) for index, face in enumerate(located.faces)),
-            detector=located.detector,
-            request_id=request_id,
-            detect_s=located.detect_s,
-            infer_s=time.perf_counter() - started,
-        )
+        crops = np.concatenate([picture.crops for picture in pictures])
+        answer = await self._client.classify(crops, deadline_s=deadline_s, request_id=request_id)
+        infer_s = time.perf_counter() - started
+        rows = iter(range(len(answer)))
+        return [
+            Recognition(
+                width=picture.width,
+                height=picture.height,
+                faces=tuple(RecognizedFace(face, answer[next(rows)]) for face in picture.faces),
+                detector=picture.detector,
+                request_id=request_id,
+                detect_s=picture.detect_s,
+                infer_s=infer_s,
+            )
+            for picture in pictures
+        ]
 
     def video_worker(self) -> WorkerProcess:
         """A process for one video."""

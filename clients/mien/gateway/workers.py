@@ -7,6 +7,7 @@ its pipe, and what was asked of it is never in another answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import signal
 import threading
@@ -62,38 +63,27 @@ class WorkerProcess:
 
         Raises:
             MienError: what making the object raised.
-            WorkerDiedError: the process ended before the object was made, or took longer than `START_TIMEOUT_S`.
+            WorkerDiedError: the process ended before the object was made.
+            TimeoutError: that took longer than `START_TIMEOUT_S`.
         """
         with self._lock:
-            if self._is_closed:
-                raise WorkerDiedError("The worker was closed.")
-            if self._process is not None and self._process.is_alive():
-                return
-            ours, theirs = _CONTEXT.Pipe()
-            self._process = _CONTEXT.Process(
-                target=_serve, args=(theirs, self._create), name="mien-worker", daemon=True
-            )
-            self._connection = ours
-            self._process.start()
-            theirs.close()
-        self._receive(START_TIMEOUT_S)
+            self._running()
 
     def call(self, method: str, *arguments: object, timeout_s: float) -> Any:  # noqa: ANN401 (what the method returns)
         """Call a method of the object.
 
         Raises:
             MienError: what the method raised.
-            WorkerDiedError: the process died.
+            WorkerDiedError: the process died, or was killed.
             TimeoutError: it took longer than `timeout_s`, and was killed.
         """
-        self.start()
-        try:
-            self._open_connection().send((method, arguments))
-        except OSError:  # it has died since it was looked at, and not of this call
-            self._end()
-            self.start()
-            self._open_connection().send((method, arguments))
-        return self._receive(timeout_s)
+        with self._lock:
+            try:
+                self._running().send((method, arguments))
+            except OSError:  # it died since it was looked at, and not of this call
+                self._end()
+                self._running().send((method, arguments))
+            return self._receive(timeout_s)
 
     def kill(self) -> None:
         """End the process; a call under way raises WorkerDiedError. The next call starts another."""
@@ -103,36 +93,52 @@ class WorkerProcess:
 
     def close(self) -> None:
         """End the process for good."""
+        self._is_closed = True
+        self.kill()
         with self._lock:
-            self._is_closed = True
-        self._end()
+            self._end()
 
-    def _open_connection(self) -> Connection:
-        if self._connection is None:
+    def _running(self) -> Connection:
+        """The pipe to the process, which is started if it does not run."""
+        if self._is_closed:
             raise WorkerDiedError("The worker was closed.")
-        return self._connection
+        if self._process is not None and self._connection is not None and self._process.is_alive():
+            return self._connection
+        self._end()
+        ours, theirs = _CONTEXT.Pipe()
+        self._connection = ours
+        self._process = _CONTEXT.Process(target=_serve, args=(theirs, self._create), name="mien-worker", daemon=True)
+        self._process.start()
+        theirs.close()
+        self._receive(START_TIMEOUT_S)
+        return ours
 
     def _receive(self, timeout_s: float) -> Any:  # noqa: ANN401 (what a method returned)
-        connection = self._open_connection()
+        if self._connection is None:
+            raise WorkerDiedError("The worker has not been started.")
         try:
-            if not connection.poll(timeout_s):
-                self._end()
-                raise TimeoutError(f"The worker took longer than {timeout_s:g} s.")
-            is_good, outcome = connection.recv()
+            message = self._connection.recv() if self._connection.poll(timeout_s) else None
         except (EOFError, OSError) as error:
             code = self._end()
             raise WorkerDiedError(f"The worker process died with exit code {code}.") from error
+        if message is None:
+            self._end()
+            raise TimeoutError(f"The worker took longer than {timeout_s:g} s.")
+        is_good, outcome = message
         if not is_good:
             raise outcome
         return outcome
 
     def _end(self) -> int | None:
-        process, connection = self._process, self._connection
-        if process is None or connection is None:
+        """End the process and close its pipe; returns its exit code."""
+        process, self._process = self._process, None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        if process is None or process.pid is None:
             return None
         process.kill()
         process.join()
-        connection.close()
         return process.exitcode
 
 
@@ -145,12 +151,10 @@ def _serve(connection: Connection, create: Callable[[], object]) -> None:
         connection.send((False, error))
         return
     connection.send((True, None))
-    while True:
-        try:
+    with contextlib.suppress(EOFError, OSError):  # the gateway has gone
+        while True:
             method, arguments = connection.recv()
-        except EOFError:
-            return
-        connection.send(_outcome(target, method, arguments))
+            connection.send(_outcome(target, method, arguments))
 
 
 def _outcome(target: object, method: str, arguments: tuple[object, ...]) -> tuple[bool, object]:

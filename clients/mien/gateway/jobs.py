@@ -1,0 +1,332 @@
+"""Videos that are waiting, being analysed, or done and kept for a while; all of it in this process's memory."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+
+from mien.errors import MediaError, MediaTooLargeError, MienError
+from mien.gateway.boxes import clipped
+from mien.gateway.refusals import UNEXPECTED, RequestRefusedError, as_refused, overloaded
+from mien.gateway.schemas import FrameAnswer, FrameFaceAnswer, ProgressAnswer, SummaryAnswer, VideoAnswer
+from mien.gateway.workers import WorkerDiedError
+from mien.tracking import Tracker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from prometheus_client import Gauge
+
+    from mien.gateway.decoding import LocatedFrame, VideoInfo
+    from mien.gateway.recognition import Recognizer
+    from mien.gateway.settings import GatewaySettings
+    from mien.gateway.workers import WorkerProcess
+    from mien.results import Recognition
+
+logger = structlog.get_logger(__name__)
+
+
+class State(StrEnum):
+    """Of a video."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(eq=False, slots=True)
+class VideoJob:
+    """One video.
+
+    Attributes:
+        id: cannot be guessed.
+        owner: the caller it belongs to.
+        frame_rate: frames to analyse a second.
+        request_id: of the request that brought it.
+        state: of it.
+        duration_s: as the video says itself; None if it does not, or is not open yet.
+        frames: analysed so far.
+        people: tracks so far.
+        versions: releases that answered so far.
+        refusal: why it failed.
+        release: called once, when the video's file is no longer needed.
+    """
+
+    id: str
+    owner: str
+    frame_rate: float
+    request_id: str
+    state: State = State.QUEUED
+    duration_s: float | None = None
+    frames: list[FrameAnswer] = field(default_factory=list)
+    people: int = 0
+    versions: set[str] = field(default_factory=set)
+    refusal: RequestRefusedError | None = None
+    release: Callable[[], None] = lambda: None
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state not in (State.QUEUED, State.RUNNING)
+
+    def tell(self) -> None:
+        """Wake whoever follows it."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until something of it changes, or the time is over."""
+        try:
+            await asyncio.wait_for(self._changed.wait(), timeout_s)
+        except TimeoutError:
+            return
+
+    async def follow(self) -> AsyncIterator[FrameAnswer]:
+        """Its frames as they come, from the first on.
+
+        Raises:
+            RequestRefusedError: it failed or was cancelled.
+        """
+        given = 0
+        while given < len(self.frames) or not self.is_over:
+            if given == len(self.frames):
+                await self.wait()
+            for frame in self.frames[given:]:
+                given += 1
+                yield frame
+        if self.refusal is not None:
+            raise self.refusal
+
+    def progress(self) -> ProgressAnswer:
+        """How far it has come."""
+        time_s = self.frames[-1].time_s if self.frames else 0.0
+        share = 1.0 if self.state is State.DONE else None
+        if share is None and self.duration_s:
+            share = min(1.0, round(time_s / self.duration_s, 3))
+        return ProgressAnswer(frames=len(self.frames), time_s=time_s, duration_s=self.duration_s, share=share)
+
+    def summary(self) -> SummaryAnswer:
+        """Of the frames so far."""
+        emotions = Counter(face.emotion for frame in self.frames for face in frame.faces)
+        return SummaryAnswer(
+            total_frames=len(self.frames),
+            faces_detected=emotions.total(),
+            dominant_emotion=max(emotions, key=lambda emotion: emotions[emotion], default=None),
+            people=self.people,
+            model_versions=sorted(self.versions),
+        )
+
+    def result(self) -> VideoAnswer:
+        """The whole answer.
+
+        Raises:
+            RequestRefusedError: it failed or was cancelled, or is not done yet.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+        if self.state is not State.DONE:
+            raise RequestRefusedError(HTTPStatus.CONFLICT, f"The video is not done yet: it is {self.state}.")
+        return VideoAnswer(results=self.frames, summary=self.summary())
+
+
+class VideoJobs:
+    """Analyses videos, a few at once; whoever brings one too many is refused.
+
+    Args:
+        recognizer: gives each video a process and classifies its faces.
+        settings: of the gateway.
+        gauge: shows how many are waiting or being analysed.
+    """
+
+    def __init__(self, recognizer: Recognizer, settings: GatewaySettings, gauge: Gauge) -> None:
+        self._recognizer = recognizer
+        self._settings = settings
+        self._gauge = gauge
+        self._turn = asyncio.Semaphore(settings.videos_at_once)
+        self._jobs: dict[str, VideoJob] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def check_room(self) -> None:
+        """Look before a video is taken in.
+
+        Raises:
+            RequestRefusedError: too many are waiting (503).
+        """
+        if len(self._tasks) >= self._settings.max_videos:
+            raise overloaded()
+
+    def submit(self, path: Path, frame_rate: float, owner: str, request_id: str) -> VideoJob:
+        """Take a video in.
+
+        Raises:
+            RequestRefusedError: too many are waiting (503).
+        """
+        self.check_room()
+        job = VideoJob(secrets.token_urlsafe(16), owner, frame_rate, request_id)
+        self._jobs[job.id] = job
+        task = asyncio.create_task(self._run(job, path))
+        self._tasks[job.id] = task
+        self._gauge.set(len(self._tasks))
+        task.add_done_callback(lambda _: self._settle(job))
+        return job
+
+    def find(self, identifier: str, owner: str) -> VideoJob:
+        """The video with that id.
+
+        Raises:
+            RequestRefusedError: there is none, or it is somebody else's (404).
+        """
+        job = self._jobs.get(identifier)
+        if job is None or job.owner != owner:
+            raise RequestRefusedError(
+                HTTPStatus.NOT_FOUND, "There is no such video here; results are kept for a while."
+            )
+        return job
+
+    def drop(self, job: VideoJob) -> None:
+        """Stop the analysis if it goes on, and forget the result."""
+        task = self._tasks.get(job.id)
+        if task is not None:
+            task.cancel()
+        self._jobs.pop(job.id, None)
+
+    def _settle(self, job: VideoJob) -> None:
+        job.release()
+        del self._tasks[job.id]
+        self._gauge.set(len(self._tasks))
+        if not job.is_over:  # cancelled before it began
+            _cancel(job)
+        logger.info("video", job=job.id, state=job.state, frames=len(job.frames), request_id=job.request_id)
+        over = [other.id for other in self._jobs.values() if other.is_over]
+        for identifier in over[: -self._settings.max_results]:
+            del self._jobs[identifier]
+        asyncio.get_running_loop().call_later(self._settings.result_lifetime_s, self._jobs.pop, job.id, None)
+
+    async def _run(self, job: VideoJob, path: Path) -> None:
+        try:
+            async with self._turn:
+                job.state = State.RUNNING
+                job.tell()
+                await self._analyse(job, path)
+            job.state = State.DONE
+        except asyncio.CancelledError:
+            _cancel(job)
+            raise
+        except MienError as error:
+            job.refusal, job.state = as_refused(error), State.FAILED
+            if job.refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                logger.warning("video_failed", reason=str(error), request_id=job.request_id)
+        except Exception:
+            logger.exception("video_failed", request_id=job.request_id)
+            job.refusal = RequestRefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, UNEXPECTED)
+            job.state = State.FAILED
+        finally:
+            job.tell()
+
+    async def _analyse(self, job: VideoJob, path: Path) -> None:
+        worker = self._recognizer.video_worker()
+        decoder = _VideoDecoder(worker, self._settings.video_timeout_s)
+        try:
+            info = await decoder.open(path, job.frame_rate)
+            job.duration_s = info.duration_s
+            self._check_length(info.duration_s or 0.0, (info.duration_s or 0.0) * info.fps)
+            tracker = Tracker(max_gap_s=max(1.0, 3 / info.fps))
+            async with aclosing(decoder.batches()) as batches:
+                async for batch in batches:
+                    recognitions = await self._recognizer.classify([frame.picture for frame in batch], job.request_id)
+                    for frame, recognition in zip(batch, recognitions, strict=True):
+                        _note(job, tracker, frame, recognition)
+                    self._check_length(batch[-1].time_s, len(job.frames))
+                    job.tell()
+        finally:
+            await asyncio.shield(asyncio.to_thread(worker.close))
+
+    def _check_length(self, duration_s: float, frames: float) -> None:
+        settings = self._settings
+        if duration_s > settings.max_video_duration_s:
+            raise MediaTooLargeError(f"The video is longer than the limit of {settings.max_video_duration_s:g} s.")
+        if frames > settings.max_video_frames:
+            raise MediaTooLargeError(
+                f"At this frame_rate more than {settings.max_video_frames} frames would be analysed; lower it."
+            )
+
+
+def _cancel(job: VideoJob) -> None:
+    job.state = State.CANCELLED
+    job.refusal = RequestRefusedError(HTTPStatus.GONE, "The video was cancelled.")
+    job.tell()
+
+
+def _note(job: VideoJob, tracker: Tracker, frame: LocatedFrame, recognition: Recognition) -> None:
+    """Add an analysed frame to `job`."""
+    faces = []
+    for tracked in tracker.update(recognition.faces, frame.time_s):
+        face, emotion = tracked.recognized.face, tracked.recognized.emotion
+        box = clipped(face.box, recognition.width, recognition.height)
+        confidence = round(emotion.confidence, 6)
+        faces.append(FrameFaceAnswer(emotion=emotion.label, confidence=confidence, box=box, track=tracked.track))
+        job.people = max(job.people, tracked.track)
+        job.versions.add(emotion.model_version)
+    timestamp = time.strftime("%H:%M:%S", time.gmtime(frame.time_s))
+    job.frames.append(FrameAnswer(frame=frame.index, timestamp=timestamp, time_s=round(frame.time_s, 3), faces=faces))
+
+
+class _VideoDecoder:
+    """A video in a process of its own; while a batch is classified the next is decoded.
+
+    Args:
+        worker: not started yet; whoever made it ends it.
+        timeout_s: for the whole video.
+    """
+
+    def __init__(self, worker: WorkerProcess, timeout_s: float) -> None:
+        self._worker = worker
+        self._timeout_s = timeout_s
+        self._end = time.monotonic() + timeout_s
+
+    async def open(self, path: Path, frame_rate: float) -> VideoInfo:
+        info: VideoInfo = await self._call("open_video", path, frame_rate)
+        return info
+
+    async def batches(self) -> AsyncGenerator[list[LocatedFrame], None]:
+        pending = asyncio.create_task(self._call("next_frames"))
+        try:
+            while batch := await pending:
+                pending = asyncio.create_task(self._call("next_frames"))
+                yield batch
+        finally:
+            pending.cancel()
+            await asyncio.gather(pending, return_exceptions=True)
+
+    async def _call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 (what the method returns)
+        left_s = max(0.0, self._end - time.monotonic())
+        try:
+            return await asyncio.to_thread(self._worker.call, method, *arguments, timeout_s=left_s)
+        except TimeoutError as error:
+            raise MediaTooLargeError(f"The video took longer than {self._timeout_s:g} s to analyse.") from error
+        except WorkerDiedError as error:
+            raise MediaError("The video cannot be decoded: it ended the decoder.") from error
