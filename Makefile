@@ -40,8 +40,8 @@ install: $(UV) python ## Everything that tests and training need
 demo: install-serving ## A real Triton classifies the faces of two photographs (PHOTOS="…" for yours)
 	@$(RUN) -m tools.demo $(PHOTOS)
 
-serve: install-serving ## Triton in the foreground, watched; Ctrl-C stops it
-	@exec $(RUN) -m serving
+serve: $(if $(filter 0,$(FLOWS)),install-serving,install) ## Triton, Prefect's server and a worker, in the foreground; Ctrl-C stops all (FLOWS=0: Triton alone)
+	@exec $(RUN) -m flows.serve $(if $(filter 0,$(FLOWS)),--no-flows)
 
 train: install ## Train and report: DATA=fer2013.zip CONFIG=quick (RUN_DIR=… resumes or names the run)
 	@test -n "$(DATA)" || { echo "make train needs DATA=…: FER-2013 as a folder, a zip or its CSV. It is on Kaggle: the tree as msambare/fer2013, the CSV in challenges-in-representation-learning-facial-expression-recognition-challenge." >&2; exit 2; }
@@ -66,7 +66,7 @@ check: install ## Format, lint, types, unit tests: what CI and the pre-commit ho
 	@$(RUN) -m pytest tests/unit
 
 test: install ## Every test that this machine can run
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 clean: ## Remove both environments and the caches; releases and other state stay
 	@rm -rf .venv .venv-triton .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import (
@@ -21,10 +22,12 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from flows.errors import DatasetRefusedError, GateRefusedError
 from flows.gate import Budgets, Decision, decide
+from flows.one_at_a_time import only_run
 from flows.running_server import promoter_of, running_server, working_copy
 from mien.contract import EMOTION
 from serving import ModelRepository, publish, read_settings
@@ -32,6 +35,11 @@ from serving.configuration import write_durably
 from serving.errors import ServingError
 
 if TYPE_CHECKING:
+    from logging import Logger
+
+    import keras
+    from prefect.logging.loggers import LoggingAdapter
+
     from training.dataset import Dataset
     from training.evaluate import Evaluation
 
@@ -77,10 +85,16 @@ def retrain(
     settings = read_settings()
     if promote:
         running_server(settings, EMOTION)
+    runs = settings.state.resolve() / "runs"
+    with only_run(runs, UUID(flow_run.id)):
+        return _retrain(data, config, runs, promote=promote, accept_anyway=accept_anyway, budgets=budgets or Budgets())
+
+
+def _retrain(data: Path, config: str, runs: Path, *, promote: bool, accept_anyway: str, budgets: Budgets) -> Outcome:
     digest = check_dataset(data)
-    run = train(data, digest, config, settings.state.resolve() / "runs")
+    run = train(data, digest, config, runs)
     export = export_model(data, run)
-    decision = judge(data, run, export, accept_anyway, budgets or Budgets())
+    decision = judge(data, run, export, accept_anyway, budgets)
     if not decision.passed:
         refusal = GateRefusedError(f"{decision.sentence} It is kept in {run}.")
         # So the caller gets the error, and the log no traceback.
@@ -123,9 +137,19 @@ def train(data: Path, digest: str, config: str, runs: Path) -> Path:
         logger.info("This dataset has been trained with this configuration before: %s", run)
         return run
     logger.info("%s %s in %s", "Going on" if run.exists() else "Training", settings.network, run)
-    result = fit(settings, _open_dataset(data), run)
+    result = fit(settings, _open_dataset(data), run, [_epoch_log(logger)])
     logger.info("Best epoch %d of %d", result.best_epoch + 1, len(result.history["loss"]))
     return run
+
+
+def _epoch_log(logger: Logger | LoggingAdapter) -> keras.callbacks.Callback:
+    """Tells Prefect's log of each epoch; Keras itself writes to the standard output alone."""
+    import keras
+
+    def tell(epoch: int, figures: dict[str, float]) -> None:
+        logger.info("epoch %d: %s", epoch + 1, ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=tell)
 
 
 @task(cache_policy=NO_CACHE)

@@ -8,38 +8,51 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from flows.settings import FlowSettings
     from serving import ServingSettings
 
-DEFAULT_API = "http://127.0.0.1:4200/api"
 
-
-def prepare(settings: ServingSettings) -> None:
+def prepare(serving: ServingSettings, flows: FlowSettings) -> None:
     """Set what the environment leaves open: state below the state folder, no telemetry, the local server if it runs.
 
     Without a server Prefect starts one of its own for the run, over the same database.
 
     Raises:
-        ServingError: the state folder cannot be made.
+        SettingsError: the state folder cannot be made.
     """
-    settings.create_state()
-    home = settings.state.resolve() / "prefect"
+    for name, value in variables(serving).items():
+        os.environ.setdefault(name, value)
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the export needs it, and a process has one
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "PREFECT_API_URL" not in os.environ and answers(flows.prefect_api):
+        os.environ["PREFECT_API_URL"] = flows.prefect_api
+
+
+def variables(serving: ServingSettings) -> dict[str, str]:
+    """Prefect's settings as environment variables, and the folder that they name, made.
+
+    Raises:
+        SettingsError: the state folder cannot be made.
+    """
+    serving.create_state()
+    home = serving.state.resolve() / "prefect"
     home.mkdir(exist_ok=True)  # Prefect waits in vain for a database in a folder that is not there
-    defaults = {
+    return {
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,mien,serving,training",
+        # A run that gives no sign of life for three of these is ended (flows/automations.py).
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
-    if "PREFECT_API_URL" not in os.environ and _answers(DEFAULT_API):
-        os.environ["PREFECT_API_URL"] = DEFAULT_API
 
 
-def _answers(api: str) -> bool:
+def answers(api: str) -> bool:
+    """Whether a Prefect server answers at `api`."""
     try:
-        with urllib.request.urlopen(f"{api}/health", timeout=2) as response:  # noqa: S310 - always our own loopback address
+        with urllib.request.urlopen(f"{api}/health", timeout=2) as response:  # noqa: S310 - our own loopback address
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False

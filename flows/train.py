@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations at run time
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 from flows import command_line, prefect_environment
 from flows.errors import FlowError
 from flows.running_server import running_server
+from flows.settings import read_flow_settings
 from mien.contract import EMOTION
 from serving import read_settings
 
@@ -37,11 +37,9 @@ def train(
     settings = read_settings()
     if promote:
         running_server(settings, EMOTION)
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # the export needs it, and a process has one
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if not data.exists():
         raise FlowError(f"There is no {data}. Give FER-2013 as a folder, a zip or its CSV.")
-    prefect_environment.prepare(settings)
+    prefect_environment.prepare(settings, read_flow_settings())
     from flows.pipeline import retrain
 
     outcome = retrain(data.resolve(), config, promote=promote, accept_anyway=accept_anyway)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 from mien.contract import ENSEMBLES
 from mien.errors import MienError
 from serving.control import ServerControl
 from serving.errors import ServingError
+from serving.foreground import serve
 from serving.record import read_record
 from serving.repository import ModelRepository
-from serving.server import TritonServer
 from serving.settings import ServingSettings, read_settings
-from serving.watcher import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command in ("load", "unload"):
             _control(settings, options.command, options.model)
         else:
-            _serve(settings)
+            serve(settings)
     except MienError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -56,38 +53,6 @@ def _parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=f"{text}, on the running server").add_argument("model", metavar="MODEL")
     return parser
-
-
-def _serve(settings: ServingSettings) -> None:
-    # Explicitly: a shell that starts it in the background has SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with TritonServer(settings) as server:
-            _print_summary(server)
-            try:
-                Watcher(server).run(threading.Event())
-            except KeyboardInterrupt:
-                print("Stopping: requests in flight may finish.", flush=True)
-    except KeyboardInterrupt:
-        print("Interrupted.", flush=True)
-    else:
-        print("Stopped.", flush=True)
-
-
-def _print_summary(server: TritonServer) -> None:
-    with server.control() as control:
-        models = ", ".join(f"{model.name} {model.version}" for model in control.models() if model.ready)
-    releases = ", ".join(f"{name} release {manifest.release}" for name, manifest in server.releases.items())
-    print(
-        f"Serving {releases}.\n"
-        f"  gRPC      {server.endpoint}\n"
-        f"  metrics   {server.metrics_url}\n"
-        f"  models    {models}\n"
-        f"  log       {server.log_path}\n"
-        "Ctrl-C stops it.",
-        flush=True,
-    )
 
 
 def _verify(settings: ServingSettings) -> None:

@@ -1,0 +1,61 @@
+"""The commands of `flows.release` as Prefect flows: to release from Prefect's page, by its API or an automation."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - Prefect reads the annotations at run time
+
+from prefect import flow, get_run_logger
+
+from flows.running_server import promoter_of, working_copy
+from mien.contract import EMOTION
+from serving import publish as publish_export
+from serving import read_settings
+from serving.pruning import FLOOR
+from serving.pruning import prune as prune_releases
+
+__all__ = ["candidate", "promote", "prune", "publish", "rollback", "withdraw"]
+
+
+@flow
+def publish(export: Path) -> int:
+    """Put an exported release into the server's repository; returns its number. What is served stays."""
+    published = publish_export(export, working_copy(read_settings()), EMOTION)
+    get_run_logger().info("release %d", published.manifest.release)
+    return published.manifest.release
+
+
+@flow
+def promote(release: int, reason: str = "") -> None:
+    """Serve a release from now on; if anything is wrong with it, what is served stays."""
+    with promoter_of(read_settings(), EMOTION) as promoter:
+        swap_s = promoter.promote(release, reason=reason).swap_s
+    get_run_logger().info("release %d is served; the swap took %.0f ms", release, swap_s * 1e3)
+
+
+@flow
+def rollback(to: int | None = None, reason: str = "") -> int:
+    """Serve the release before the present one, or the one named; returns its number."""
+    with promoter_of(read_settings(), EMOTION) as promoter:
+        entry = promoter.rollback(to=to, reason=reason).entry
+    get_run_logger().info("release %d is served, %d was before", entry.release, entry.previous)
+    return entry.release
+
+
+@flow
+def candidate(release: int) -> str:
+    """Serve a release beside the present one; returns the name of the model that it answers as."""
+    with promoter_of(read_settings(), EMOTION) as promoter:
+        return promoter.offer(release)
+
+
+@flow
+def withdraw() -> None:
+    """Stop serving the candidate."""
+    with promoter_of(read_settings(), EMOTION) as promoter:
+        promoter.withdraw()
+
+
+@flow
+def prune(keep: int = 5) -> list[int]:
+    """Remove old releases; returns their numbers."""
+    return prune_releases(working_copy(read_settings()), EMOTION, keep=max(keep, FLOOR))

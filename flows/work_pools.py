@@ -1,0 +1,80 @@
+"""Where flows run: as processes of one machine, or as jobs of a Kubernetes cluster."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.exceptions import ObjectNotFound
+
+STATE_FOLDER = "/var/lib/mien"
+"""Where a job finds the state folder."""
+
+
+def process_pool(name: str) -> None:
+    """A pool whose worker starts a process on its own machine for each run."""
+    _put_in_place(name, "process", _default_template("prefect", "process"))
+
+
+def kubernetes_pool(name: str) -> None:
+    """A pool whose worker starts a job in the worker's cluster for each run."""
+    _put_in_place(name, "kubernetes", kubernetes_template(_default_template("prefect-kubernetes", "kubernetes")))
+
+
+def kubernetes_template(default: dict[str, Any]) -> dict[str, Any]:
+    """Prefect's own template of a job, with GPUs, a volume for the state, and no more rights than training needs.
+
+    Args:
+        default: ``job_configuration`` and ``variables``, as Prefect's server gives them.
+    """
+    template = deepcopy(default)
+    properties = template["variables"]["properties"]
+    properties["gpus"] = {"title": "GPUs", "description": "Of one job.", "type": "integer", "default": 1}
+    properties["state_claim"] = {
+        "title": "State claim",
+        "description": f"Persistent volume claim mounted at {STATE_FOLDER}: datasets, runs, releases.",
+        "type": "string",
+        "default": "mien-state",
+    }
+    pod = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    pod["automountServiceAccountToken"] = False
+    pod["securityContext"] = {
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "fsGroup": 1000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    pod["volumes"] = [
+        {"name": "state", "persistentVolumeClaim": {"claimName": "{{ state_claim }}"}},
+        {"name": "scratch", "emptyDir": {}},
+    ]
+    (container,) = pod["containers"]
+    container["resources"]["limits"]["nvidia.com/gpu"] = "{{ gpus }}"
+    container["securityContext"] = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    container["volumeMounts"] = [
+        {"name": "state", "mountPath": STATE_FOLDER},
+        {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - the job's own, empty at its start
+    ]
+    return template
+
+
+def _default_template(package: str, kind: str) -> dict[str, Any]:
+    with get_client(sync_client=True) as client:
+        template: dict[str, Any] = client.read_worker_metadata()[package][kind]["default_base_job_configuration"]
+    return template
+
+
+def _put_in_place(name: str, kind: str, template: dict[str, Any]) -> None:
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_work_pool(name)
+        except ObjectNotFound:
+            client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template))
+        else:
+            client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))

@@ -1,0 +1,228 @@
+"""What starts runs by themselves, what keeps them apart and what ends them: `make serve` with a real Prefect."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+import pytest
+
+from tests import postgres
+from tests.conftest import skip_or_fail
+from tests.unit.training.faces import write_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import WaitUntil
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True)
+class House:
+    """`make serve`, as a test sees it."""
+
+    process: subprocess.Popen[bytes]
+    api: str
+    state: Path
+    data: Path
+    output: Path
+    told: list[dict[str, str]]
+
+    def runs(self, flow: str) -> list[dict[str, Any]]:
+        """The flow's runs, the one that was created first first."""
+        found = self._ask("flow_runs", {"flows": {"name": {"any_": [flow]}}})
+        return sorted(found, key=lambda run: run["created"])
+
+    def states(self, flow: str) -> list[str]:
+        return [run["state"]["name"] for run in self.runs(flow)]
+
+    def emit(self, event: str, resource: str, *, ago: timedelta = timedelta(), **payload: str) -> None:
+        body = {
+            "id": str(uuid.uuid4()),
+            "occurred": (datetime.now(UTC) - ago).isoformat(),
+            "event": event,
+            "resource": {"prefect.resource.id": resource},
+            "payload": payload,
+        }
+        self.call("POST", "events", [body])
+
+    def deployments(self, flow: str) -> list[str]:
+        """Ids of the flow's deployments."""
+        return [found["id"] for found in self._ask("deployments", {"flows": {"name": {"any_": [flow]}}})]
+
+    def _ask(self, what: str, question: dict[str, Any]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call("POST", f"{what}/filter", question)
+        return found
+
+    def call(self, method: str, path: str, body: object) -> Any:  # noqa: ANN401 (whatever JSON the API answers)
+        """Ask Prefect's API; like its own client, once more where its database was locked for a moment."""
+        for _ in range(20):
+            answer = httpx.request(method, f"{self.api}/{path}", json=body, timeout=60)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """The address of a webhook, and what is posted there."""
+    posted: list[dict[str, str]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Hook) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}/hook", posted
+        server.shutdown()
+
+
+on_every_database = pytest.mark.parametrize("house", ["sqlite", "postgresql"], indirect=True)
+on_sqlite = pytest.mark.parametrize("house", ["sqlite"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def house(
+    request: pytest.FixtureRequest,
+    local_triton: None,
+    told: tuple[str, list[dict[str, str]]],
+    tmp_path_factory: pytest.TempPathFactory,
+    wait_until: WaitUntil,
+) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp(request.param)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    hook, posted = told
+    posted.clear()
+    environment = os.environ | {
+        "MIEN_STATE": str(folder / "state"),
+        "MIEN_GRPC_PORT": "0",
+        "MIEN_METRICS_PORT": "0",
+        "MIEN_PREFECT_PORT": str(port),
+        "MIEN_RETRAIN_DATA": str(write_tree(folder / "faces")),
+        "MIEN_RETRAIN_CONFIG": str(folder / "none.py"),  # so that a run ends soon
+        "MIEN_WATCH_INTERVAL_S": "10",
+        "MIEN_NOTIFY_URL": hook,
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "3",
+    }
+    if request.param == "postgresql":
+        address = request.getfixturevalue("postgres_address").replace("postgresql:", "postgresql+asyncpg:")
+        environment["PREFECT_API_DATABASE_CONNECTION_URL"] = address
+    output = folder / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.serve"], cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
+    house = House(process, f"http://127.0.0.1:{port}/api", folder / "state", folder / "faces", output, posted)
+    worker_log = folder / "state/logs/prefect-worker.log"
+    try:
+        wait_until(lambda: worker_log.exists() and "started!" in worker_log.read_text(), timeout_s=240)
+        yield house
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def postgres_address() -> Iterator[str]:
+    programs = postgres.programs()
+    if programs is None:
+        skip_or_fail("PostgreSQL is not installed; `make system-deps` does it")
+        return
+    with postgres.running_postgres(programs) as address:
+        yield address
+
+
+@on_every_database
+def test_schedules_and_events_start_runs_that_do_not_overlap(house: House, wait_until: WaitUntil) -> None:
+    wait_until(lambda: "Completed" in house.states("watch-dataset"), timeout_s=PATIENCE_S)  # its schedule fired
+    (watcher,) = house.deployments("watch-dataset")
+    house.call("PATCH", f"deployments/{watcher}", {"paused": True})
+    lock = house.state / "runs/.running"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as a retraining does that somebody started from a shell
+        first, *_, last = sorted(house.data.rglob("*.png"))
+        shutil.copy(last, first)
+        house.call("POST", f"deployments/{watcher}/create_flow_run", {})
+        wait_until(lambda: house.states("retrain") == ["Running"], timeout_s=PATIENCE_S)  # an event of the watcher
+        house.emit("mien.feedback.ready", "mien.feedback", data="/elsewhere")
+        wait_until(lambda: house.states("retrain") == ["Running", "AwaitingConcurrencySlot"], timeout_s=PATIENCE_S)
+    wait_until(lambda: house.states("retrain") == ["Failed", "Failed"], timeout_s=PATIENCE_S)
+    first_run, second_run = house.runs("retrain")
+    assert first_run["parameters"]["data"] == str(house.data)
+    assert second_run["parameters"]["data"] == "/elsewhere"
+    assert second_run["start_time"] > first_run["end_time"]
+    assert "There is no configuration file" in first_run["state"]["message"]
+    wait_until(lambda: len(house.told) >= 2, timeout_s=PATIENCE_S)
+    assert house.told[0]["subject"] == "retrain failed"
+    assert "There is no configuration file" in house.told[0]["text"]
+
+
+@on_every_database
+def test_a_run_without_a_sign_of_life_is_ended(house: House, wait_until: WaitUntil) -> None:
+    # The run of a process that is gone, and its last heartbeat: neither was ever there, which the server cannot know.
+    flow = house.call("POST", "flows/", {"name": "gone"})
+    running = {"type": "RUNNING", "name": "Running"}
+    run = house.call("POST", "flow_runs/", {"flow_id": flow["id"], "state": running})
+    house.emit("prefect.flow-run.heartbeat", f"prefect.flow-run.{run['id']}", ago=timedelta(seconds=85))
+    wait_until(lambda: house.states("gone") == ["Crashed"], timeout_s=PATIENCE_S)
+
+
+@on_sqlite
+def test_a_worker_that_is_killed_comes_back(house: House, wait_until: WaitUntil) -> None:
+    before = house.output.read_text().count("Prefect's worker ended")
+    for pid in _processes(house, "prefect worker start"):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: house.output.read_text().count("Prefect's worker ended") > before)
+    wait_until(lambda: _processes(house, "prefect worker start"), timeout_s=PATIENCE_S)
+
+
+@on_sqlite
+def test_one_interrupt_ends_all_of_it(house: House) -> None:
+    house.process.send_signal(signal.SIGINT)
+    assert house.process.wait(60) == 0
+    assert _processes(house, "") == []
+
+
+def _processes(house: House, command: str) -> list[int]:
+    """Ids of the processes that work on the house's state folder and whose command line contains `command`."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get("MIEN_STATE") == str(house.state)
+            line = " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        if ours and command in line and process.status() != psutil.STATUS_ZOMBIE:
+            found.append(process.pid)
+    return found
