@@ -145,12 +145,15 @@ def _plan(
     faces: int | None,
     seed: int,
 ) -> Search:
+    import optuna
+
     from training.config_file import open_config
     from training.dataset import load
     from training.search import Search
     from training.settings import TrainingSettings
     from training.space import load_space
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the run's own log says the same
     return Search(
         open_config(config),
         load_space(space),

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import postgres
+from tests.conftest import skip_or_fail
 from tests.unit.training.faces import write_tree
+from tests.unit.training.shared_study import TRIALS, share
 from training.config_file import open_config
 
 if TYPE_CHECKING:
@@ -177,28 +180,25 @@ def test_two_workers_share_one_search_in_a_prefect_run(data: Path, tmp_path: Pat
         "MIEN_STATE": str(tmp_path / "state"),
         "MIEN_PREFECT_PORT": str(free_port()),  # no server: Prefect starts one for the run
     }
-    options = [
-        "--config",
-        str(config),
-        "--epochs",
-        "2",
-        "--trials",
-        "5",
-        "--workers",
-        "2",
-        "--run",
-        str(tmp_path / "run"),
-    ]
+    run = tmp_path / "run"
+    options = ["--config", str(config), "--epochs", "1", "--trials", "2", "--workers", "2", "--run", str(run)]
     command = [sys.executable, "-m", "flows.search", str(data), *options]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
 
     assert ended.returncode == 0, ended.stderr
-    assert "5 trials are left for 2 workers" in ended.stderr
-    result = found(tmp_path / "run")
-    assert [trial["number"] for trial in result["trials"]] == list(range(5))
-    assert len({trial["values"]["learning_rate"] for trial in result["trials"]}) == 5
-    logs = [path.read_text() for path in (tmp_path / "run/workers").glob("*.log")]
-    assert len(logs) == 2
-    assert all(" of 5) " in log for log in logs)  # either has taken trials
-    assert open_config(str(tmp_path / "run/best.py")).epochs == 4
-    assert f"python -m flows.train {data} --config {tmp_path}/run/best.py" in ended.stdout
+    assert "2 trials are left for 2 workers" in ended.stderr
+    result = found(run)
+    assert [trial["number"] for trial in result["trials"]] == [0, 1]
+    assert len({trial["values"]["learning_rate"] for trial in result["trials"]}) == 2
+    assert len(list((run / "workers").glob("*.log"))) == 2
+    assert open_config(str(run / "best.py")).epochs == 4
+    assert f"python -m flows.train {data} --config {run}/best.py" in ended.stdout
+
+
+def test_two_processes_share_one_study_in_postgresql(tmp_path: Path) -> None:
+    folder = postgres.programs()
+    if folder is None:
+        skip_or_fail("PostgreSQL is not installed; `make system-deps` does it")
+        return
+    with postgres.running_postgres(folder) as address:
+        assert share(tmp_path, address.replace("postgresql://", "postgresql+psycopg://")) == list(range(TRIALS))
