@@ -56,7 +56,13 @@ class Gateway:
         self.upload_room = Room(settings.max_video_uploads)
         self.registry = CollectorRegistry()
         self.metrics = GatewayMetrics(self.registry)
-        self._client = AsyncEmotionClient(client_settings, on_result=TrafficMetrics(self.registry).count_result)
+        traffic = TrafficMetrics(self.registry)
+        self._client = AsyncEmotionClient(
+            client_settings,
+            on_result=traffic.count_result,
+            on_comparison=traffic.count_comparison,
+            on_miss=traffic.count_miss,
+        )
         self.recognizer = Recognizer(self._client, settings)
         self.jobs = VideoJobs(self.recognizer, settings, self.metrics.videos)
         self.spool = settings.spool
