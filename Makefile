@@ -28,7 +28,7 @@ python:
 # ---- environments -------------------------------------------------------------------------------------------------------
 .PHONY: install-serving install
 install-serving: $(UV) python ## What serving needs, without TensorFlow: .venv and .venv-triton
-	@$(UV) sync --quiet --locked --no-default-groups --group serving --extra cli --inexact
+	@$(UV) sync --quiet --locked --no-default-groups --group serving --extra cli --extra gateway --inexact
 	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-triton $(UV) sync --quiet --locked --inexact --project serving/local_triton
 
 install: $(UV) python ## Everything that tests and training need
@@ -40,7 +40,7 @@ install: $(UV) python ## Everything that tests and training need
 demo: install-serving ## A real Triton classifies the faces of two photographs (PHOTOS="…" for yours)
 	@$(RUN) -m tools.demo $(PHOTOS)
 
-serve: $(if $(filter 0,$(FLOWS)),install-serving,install) ## Triton, Prefect's server and a worker, in the foreground; Ctrl-C stops all (FLOWS=0: Triton alone)
+serve: $(if $(filter 0,$(FLOWS)),install-serving,install) ## Triton, the gateway, Prefect's server and a worker, in the foreground; Ctrl-C stops all (FLOWS=0: no Prefect)
 	@exec $(RUN) -m flows.serve $(if $(filter 0,$(FLOWS)),--no-flows)
 
 train: install ## Train and report: DATA=fer2013.zip CONFIG=quick (RUN_DIR=… resumes or names the run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,7 +58,9 @@ def for_this_machine(settings: FlowSettings) -> list[str]:
     from flows.work_pools import process_pool
 
     process_pool(settings.work_pool)
-    return asyncio.run(register(settings, {"working_dir": str(CHECKOUT)}))
+    # With a command of its own a run is one process; by default another one looks for its code first.
+    process = {"working_dir": str(CHECKOUT), "command": f"{shlex.quote(sys.executable)} -m prefect.engine"}
+    return asyncio.run(register(settings, process))
 
 
 def for_kubernetes(settings: FlowSettings, job: dict[str, Any]) -> list[str]:

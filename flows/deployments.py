@@ -6,13 +6,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 from prefect.types.entrypoint import EntrypointType
+from pydantic import ValidationError
 
 from flows import operations
 from flows.dataset_watch import DATASET_CHANGED, watch_dataset
+from flows.drift import DRIFT_DETECTED, watch_drift
 from flows.pipeline import retrain
+from flows.search_pipeline import search, search_trials
+from flows.traffic import read_traffic_settings
+from mien.errors import SettingsError
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -20,7 +26,6 @@ if TYPE_CHECKING:
     from flows.settings import FlowSettings
 
 FEEDBACK_READY = "mien.feedback.ready"
-DRIFT_DETECTED = "mien.drift.detected"
 
 NAME = "mien"
 
@@ -31,6 +36,9 @@ def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[R
     Args:
         settings: datasets, schedules, work pool.
         job_variables: where and how the work pool runs flows.
+
+    Raises:
+        SettingsError: the schedule is none, or has no dataset.
     """
 
     def deploy(flow: Flow[..., Any], name: str = NAME, **options: Any) -> RunnerDeployment:  # noqa: ANN401
@@ -52,16 +60,36 @@ def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[R
         deploy(
             retrain,
             parameters={**data, "config": settings.retrain_config},
-            cron=settings.retrain_schedule or None,
+            schedule=_retrain_schedule(settings),
             concurrency_limit=one_after_another,
             triggers=[retrain_on(event, settings) for event in (DATASET_CHANGED, FEEDBACK_READY, DRIFT_DETECTED)],
         ),
         *(deploy(flow) for flow in release_flows),
+        deploy(search, parameters={**data, "config": settings.retrain_config, "on_work_pool": True}),
+        deploy(search_trials),
     ]
     interval = timedelta(seconds=settings.watch_interval_s)
     if settings.retrain_data:
         found.append(deploy(watch_dataset, parameters=data, interval=interval, concurrency_limit=only_one))
+    if read_traffic_settings().urls:
+        found.append(deploy(watch_drift, interval=interval, concurrency_limit=only_one))
     return found
+
+
+def _retrain_schedule(settings: FlowSettings) -> CronSchedule | None:
+    if not settings.retrain_schedule:
+        return None
+    if settings.retrain_data is None:
+        raise SettingsError(
+            "MIEN_RETRAIN_SCHEDULE is set and MIEN_RETRAIN_DATA is not: name the dataset to retrain with."
+        )
+    try:
+        return CronSchedule(cron=settings.retrain_schedule, timezone="UTC")
+    except ValidationError as error:
+        raise SettingsError(
+            f"MIEN_RETRAIN_SCHEDULE is {settings.retrain_schedule!r}, which is no cron line. 0 3 * * 0 is every Sunday"
+            " at three, UTC."
+        ) from error
 
 
 def retrain_on(event: str, settings: FlowSettings) -> DeploymentEventTrigger:

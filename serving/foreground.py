@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from serving.settings import ServingSettings
 
 
-def serve(settings: ServingSettings, beside: Callable[[], None] = lambda: None) -> None:
+def serve(settings: ServingSettings, beside: Callable[[TritonServer], None] = lambda _: None) -> None:
     """Run the server until SIGINT or SIGTERM, and heal it when something in it dies.
 
     Args:
@@ -31,7 +31,7 @@ def serve(settings: ServingSettings, beside: Callable[[], None] = lambda: None) 
     try:
         with TritonServer(settings) as server:
             _print_summary(server)
-            beside()
+            beside(server)
             print("Ctrl-C stops it.", flush=True)
             try:
                 Watcher(server).run(threading.Event())

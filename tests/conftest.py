@@ -67,6 +67,13 @@ def local_triton() -> None:
 
 
 @pytest.fixture(scope="session")
+def savedmodel_backend(local_triton: None) -> None:
+    """Skip, or fail in CI, where the local Triton has no TensorFlow."""
+    if not list(read_settings().triton_environment.glob("lib/python3.*/site-packages/tensorflow")):
+        skip_or_fail("TensorFlow is not in the local Triton's environment; `make install` puts it there")
+
+
+@pytest.fixture(scope="session")
 def triton(local_triton: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     """One running server for all tests that leave it as they found it."""
     with TritonServer(server_settings(tmp_path_factory.mktemp("triton"))) as server:

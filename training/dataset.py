@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from mien.contract import EMOTION_LABELS
 from training import sources
@@ -147,6 +146,8 @@ def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     Raises:
         DatasetError: a class is too small to be divided.
     """
+    from sklearn.model_selection import train_test_split  # takes seconds, and reading a dataset needs none of it
+
     try:
         kept, held = train_test_split(
             np.arange(len(split)), test_size=share, stratify=split.labels, random_state=np.random.RandomState(seed)

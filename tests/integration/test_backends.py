@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -144,11 +143,9 @@ def test_damaged_file_is_refused_and_the_loaded_model_stays(
 
 @pytest.mark.savedmodel
 @pytest.mark.timeout(180)
-def test_savedmodel_loads_on_demand_and_agrees_with_onnx(triton: TritonServer, client: InferenceServerClient) -> None:
-    if not list(triton.settings.triton_environment.glob("lib/python3.*/site-packages/tensorflow")):
-        if os.environ.get("CI"):
-            pytest.fail("TensorFlow is not in the local Triton's environment")
-        pytest.skip("TensorFlow is not in the local Triton's environment; `make install` puts it there")
+def test_savedmodel_loads_on_demand_and_agrees_with_onnx(
+    savedmodel_backend: None, triton: TritonServer, client: InferenceServerClient
+) -> None:
     pixels = np.random.default_rng(7).uniform(0, 255, (64, *PIXELS.shape)).astype(np.float32)
     wire = tensor(pixels, "PIXELS", "FP32")
     with triton.control() as control:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -66,9 +67,20 @@ class House:
         }
         self.call("POST", "events", [body])
 
-    def deployments(self, flow: str) -> list[str]:
-        """Ids of the flow's deployments."""
-        return [found["id"] for found in self._ask("deployments", {"flows": {"name": {"any_": [flow]}}})]
+    def deployment(self, flow: str) -> str:
+        """Id of the flow's deployment."""
+        (found,) = self._ask("deployments", {"flows": {"name": {"any_": [flow]}}})
+        identity: str = found["id"]
+        return identity
+
+    @contextmanager
+    def retraining(self) -> Iterator[None]:
+        """Be a retraining that somebody started from a shell and that takes its time."""
+        lock = self.state / "runs/.running"
+        lock.parent.mkdir(exist_ok=True)
+        with lock.open("a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
 
     def _ask(self, what: str, question: dict[str, Any]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.call("POST", f"{what}/filter", question)
@@ -126,10 +138,11 @@ def house(
         "MIEN_STATE": str(folder / "state"),
         "MIEN_GRPC_PORT": "0",
         "MIEN_METRICS_PORT": "0",
+        "MIEN_GATEWAY_PORT": "0",
         "MIEN_PREFECT_PORT": str(port),
         "MIEN_RETRAIN_DATA": str(write_tree(folder / "faces")),
         "MIEN_RETRAIN_CONFIG": str(folder / "none.py"),  # so that a run ends soon
-        "MIEN_WATCH_INTERVAL_S": "10",
+        "MIEN_WATCH_INTERVAL_S": "5",
         "MIEN_NOTIFY_URL": hook,
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "3",
@@ -165,27 +178,31 @@ def postgres_address() -> Iterator[str]:
 @on_every_database
 def test_schedules_and_events_start_runs_that_do_not_overlap(house: House, wait_until: WaitUntil) -> None:
     wait_until(lambda: "Completed" in house.states("watch-dataset"), timeout_s=PATIENCE_S)  # its schedule fired
-    (watcher,) = house.deployments("watch-dataset")
-    house.call("PATCH", f"deployments/{watcher}", {"paused": True})
-    lock = house.state / "runs/.running"
-    lock.parent.mkdir(exist_ok=True)
-    with lock.open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # as a retraining does that somebody started from a shell
-        first, *_, last = sorted(house.data.rglob("*.png"))
-        shutil.copy(last, first)
-        house.call("POST", f"deployments/{watcher}/create_flow_run", {})
-        wait_until(lambda: house.states("retrain") == ["Running"], timeout_s=PATIENCE_S)  # an event of the watcher
-        house.emit("mien.feedback.ready", "mien.feedback", data="/elsewhere")
+    house.call("PATCH", f"deployments/{house.deployment('watch-dataset')}", {"paused": True})
+    with house.retraining():
+        house.emit("mien.feedback.ready", "mien.feedback")
+        wait_until(lambda: house.states("retrain") == ["Running"], timeout_s=PATIENCE_S)
+        house.emit("mien.drift.detected", "mien.release.emotion", data="/elsewhere")
         wait_until(lambda: house.states("retrain") == ["Running", "AwaitingConcurrencySlot"], timeout_s=PATIENCE_S)
     wait_until(lambda: house.states("retrain") == ["Failed", "Failed"], timeout_s=PATIENCE_S)
-    first_run, second_run = house.runs("retrain")
-    assert first_run["parameters"]["data"] == str(house.data)
-    assert second_run["parameters"]["data"] == "/elsewhere"
-    assert second_run["start_time"] > first_run["end_time"]
-    assert "There is no configuration file" in first_run["state"]["message"]
+    first, second = house.runs("retrain")
+    assert first["parameters"]["data"] == str(house.data)
+    assert second["parameters"]["data"] == "/elsewhere"
+    assert second["start_time"] > first["end_time"]
+    assert "There is no configuration file" in first["state"]["message"]
     wait_until(lambda: len(house.told) >= 2, timeout_s=PATIENCE_S)
     assert house.told[0]["subject"] == "retrain failed"
     assert "There is no configuration file" in house.told[0]["text"]
+
+
+@on_sqlite
+def test_a_changed_dataset_starts_a_retraining(house: House, wait_until: WaitUntil) -> None:
+    first, *_, last = sorted(house.data.rglob("*.png"))
+    shutil.copy(last, first)
+    before = len(house.runs("retrain"))
+    house.call("POST", f"deployments/{house.deployment('watch-dataset')}/create_flow_run", {})  # as a person may
+    wait_until(lambda: len(house.runs("retrain")) > before, timeout_s=PATIENCE_S)
+    assert house.runs("retrain")[-1]["parameters"]["data"] == str(house.data)
 
 
 @on_every_database
