@@ -72,8 +72,8 @@ clean: ## Remove both environments and the caches; releases and other state stay
 	@rm -rf .venv .venv-triton .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
 # ---- the system ---------------------------------------------------------------------------------------------------------
-# Only a few tests need these, and say so when they are missing: the example in Go is built with Debian's packages.
-DEBIAN_PACKAGES := golang-go golang-google-grpc-dev golang-goprotobuf-dev protobuf-compiler
+# Only a few tests need these, and say so when they are missing: an example in Go, databases, a browser.
+DEBIAN_PACKAGES := golang-go golang-google-grpc-dev golang-goprotobuf-dev protobuf-compiler postgresql redis-server chromium
 
 .PHONY: system-deps
 system-deps: ## Debian packages that a few tests need; as root, optional
