@@ -177,8 +177,9 @@ def postgres_address() -> Iterator[str]:
 
 @on_every_database
 def test_schedules_and_events_start_runs_that_do_not_overlap(house: House, wait_until: WaitUntil) -> None:
-    wait_until(lambda: "Completed" in house.states("watch-dataset"), timeout_s=PATIENCE_S)  # its schedule fired
-    house.call("PATCH", f"deployments/{house.deployment('watch-dataset')}", {"paused": True})
+    for watcher in ("watch-dataset", "watch-drift"):  # the schedule of each fires
+        wait_until(lambda flow=watcher: "Completed" in house.states(flow), timeout_s=PATIENCE_S)
+        house.call("PATCH", f"deployments/{house.deployment(watcher)}", {"paused": True})
     with house.retraining():
         house.emit("mien.feedback.ready", "mien.feedback")
         wait_until(lambda: house.states("retrain") == ["Running"], timeout_s=PATIENCE_S)

@@ -1,0 +1,52 @@
+"""The job of a Kubernetes work pool, made from the template that Prefect's own server ships."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import prefect.server.api.collections_data
+import pytest
+from prefect.utilities.templating import apply_values, find_placeholders
+
+from flows.work_pools import STATE_FOLDER, kubernetes_template
+
+
+@pytest.fixture(scope="module")
+def default() -> dict[str, Any]:
+    folder = Path(next(iter(prefect.server.api.collections_data.__path__)))
+    metadata = json.loads((folder / "views/aggregate-worker-metadata.json").read_text())
+    template: dict[str, Any] = metadata["prefect-kubernetes"]["kubernetes"]["default_base_job_configuration"]
+    return template
+
+
+def test_a_job_has_what_training_needs_and_no_more_rights(default: dict[str, Any]) -> None:
+    template = kubernetes_template(default)
+    values = {"gpus": 2, "state_claim": "state-of-the-house", "image": "registry.example/trainer:1"}
+    job = apply_values(template["job_configuration"]["job_manifest"], values)
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"] == "registry.example/trainer:1"
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 2
+    claims = {volume["name"]: volume.get("persistentVolumeClaim", {}).get("claimName") for volume in pod["volumes"]}
+    mounts = {mount["mountPath"]: claims[mount["name"]] for mount in container["volumeMounts"]}
+    assert mounts[STATE_FOLDER] == "state-of-the-house"
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_whatever_a_job_leaves_open_is_a_variable_of_the_pool(default: dict[str, Any]) -> None:
+    template = kubernetes_template(default)
+    open_names = {placeholder.name for placeholder in find_placeholders(template["job_configuration"])}
+    assert open_names <= template["variables"]["properties"].keys()
+
+
+def test_prefects_own_template_is_left_alone(default: dict[str, Any]) -> None:
+    before = json.dumps(default)
+    kubernetes_template(default)
+    assert json.dumps(default) == before
