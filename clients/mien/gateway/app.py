@@ -10,9 +10,13 @@ from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from mien.gateway import operations, pictures, refusals, videos
+from mien.gateway.feedback import routes as feedback
+from mien.gateway.feedback.desk import FeedbackDesk
+from mien.gateway.feedback.settings import FeedbackSettings
 from mien.gateway.gateway import Gateway
 from mien.gateway.requests import RequestScope
 from mien.gateway.schemas import ErrorAnswer
+from mien.gateway.settings import is_loopback
 from mien.settings import ClientSettings
 
 if TYPE_CHECKING:
@@ -28,21 +32,27 @@ An expression is not a feeling: do not use it to judge a person.
 """
 
 
-def create_app(settings: GatewaySettings, client_settings: ClientSettings | None = None) -> FastAPI:
+def create_app(
+    settings: GatewaySettings,
+    client_settings: ClientSettings | None = None,
+    feedback_settings: FeedbackSettings | None = None,
+) -> FastAPI:
     """The gateway as an ASGI application.
 
     Args:
         settings: of the gateway.
         client_settings: which Triton to call and how to find faces; by default from the environment.
+        feedback_settings: of the store of corrections; by default from the environment.
 
     Raises:
         SettingsError: the settings ask for keys and there are none, or do not make sense.
     """
     gateway = Gateway(settings, client_settings or ClientSettings())
+    desk = FeedbackDesk(feedback_settings or FeedbackSettings(), is_private=is_loopback(settings.host))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with gateway:
+        async with gateway, desk:
             yield
 
     app = FastAPI(
@@ -57,11 +67,13 @@ def create_app(settings: GatewaySettings, client_settings: ClientSettings | None
         responses={status: {"model": ErrorAnswer} for status in ("4XX", "5XX")},
     )
     app.state.gateway = gateway
+    app.state.feedback = desk
     refusals.install(app)
     for router in (pictures.router, videos.router):
         app.include_router(router, prefix="/v1")
         app.include_router(router, tags=["without version"])
     app.include_router(videos.jobs_router, prefix="/v1")
+    app.include_router(feedback.router, prefix="/v1")
     app.include_router(operations.router)
     app.add_middleware(RequestScope, metrics=gateway.metrics, uses_tls=settings.uses_tls)
     if settings.trusted_proxies:
