@@ -1,6 +1,5 @@
-"""The REST gateway: pictures and videos over HTTP, answered by way of the SDK. Needs the extra `gateway`."""
+"""The REST gateway: pictures and videos over HTTP, answered by way of the SDK. Needs the extra `gateway`.
 
-from mien.gateway.app import create_app
-from mien.gateway.settings import GatewaySettings
-
-__all__ = ["GatewaySettings", "create_app"]
+`mien.gateway.app.create_app` makes the application, `python -m mien.gateway` serves it. Nothing is imported here:
+worker processes import this package too.
+"""

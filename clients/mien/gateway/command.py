@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import uvicorn
 from mien.errors import MienError
 from mien.gateway import logs
 from mien.gateway.app import create_app
+from mien.gateway.feedback import command as feedback
 from mien.gateway.keys import KeyFile
 from mien.gateway.settings import GatewaySettings
 
@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = GatewaySettings()
         if options.command == "keys":
             _change_keys(KeyFile(settings.keys_file), options)
+        elif options.command == "feedback":
+            feedback.run(options)
         else:
             _serve(settings)
     except MienError as error:
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     actions.add_parser("add", help="make a key and print it, this once").add_argument("name", metavar="NAME")
     actions.add_parser("list", help="list the keys by name; of the keys themselves only hashes are kept")
     actions.add_parser("remove", help="remove the keys of that name or id").add_argument("name", metavar="NAME")
+    feedback.add_parser(commands)
     return parser
 
 
@@ -71,10 +74,9 @@ def _change_keys(file: KeyFile, options: argparse.Namespace) -> None:
 
 
 def _serve(settings: GatewaySettings) -> None:
+    app = create_app(settings)
     logs.configure(settings.log_format)
-    # Workers are forked from a process that has imported all they need: one that died is replaced at once.
-    multiprocessing.set_forkserver_preload(["mien.gateway.decoding"])
-    server = uvicorn.Server(server_config(create_app(settings), settings))
+    server = uvicorn.Server(server_config(app, settings))
     server.run()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections import Counter
@@ -12,13 +13,11 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
-import structlog
-
 from mien.errors import MediaError, MediaTooLargeError, MienError
 from mien.gateway.boxes import clipped
+from mien.gateway.processes import WorkerDiedError
 from mien.gateway.refusals import UNEXPECTED, RequestRefusedError, as_refused, overloaded
 from mien.gateway.schemas import FrameAnswer, FrameFaceAnswer, ProgressAnswer, SummaryAnswer, VideoAnswer
-from mien.gateway.workers import WorkerDiedError
 from mien.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -29,12 +28,12 @@ if TYPE_CHECKING:
     from prometheus_client import Gauge
 
     from mien.gateway.decoding import LocatedFrame, VideoInfo
+    from mien.gateway.processes import WorkerProcess
     from mien.gateway.recognition import Recognizer
     from mien.gateway.settings import GatewaySettings
-    from mien.gateway.workers import WorkerProcess
     from mien.results import Recognition
 
-logger = structlog.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class State(StrEnum):
@@ -220,7 +219,7 @@ class VideoJobs:
         self._gauge.set(len(self._tasks))
         if not job.is_over:  # cancelled before it began
             _cancel(job)
-        logger.info("video", job=job.id, state=job.state, frames=len(job.frames), request_id=job.request_id)
+        logger.info("video", extra={"job": job.id, "state": job.state, "frames": len(job.frames)})
         over = [other.id for other in self._jobs.values() if other.is_over]
         for identifier in over[: -self._settings.max_results]:
             del self._jobs[identifier]
@@ -239,9 +238,9 @@ class VideoJobs:
         except MienError as error:
             job.refusal, job.state = as_refused(error), State.FAILED
             if job.refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                logger.warning("video_failed", reason=str(error), request_id=job.request_id)
+                logger.warning("video_failed", extra={"reason": str(error)})
         except Exception:
-            logger.exception("video_failed", request_id=job.request_id)
+            logger.exception("video_failed")
             job.refusal = RequestRefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, UNEXPECTED)
             job.state = State.FAILED
         finally:

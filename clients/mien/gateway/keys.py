@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import hmac
 import json
+import logging
 import os
 import re
 import secrets
@@ -19,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mien.errors import SettingsError
@@ -27,7 +27,7 @@ from mien.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-logger = structlog.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 _KEY = re.compile(r"mien_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 _NOBODY = hashlib.sha256(b"").hexdigest()
@@ -123,7 +123,7 @@ class KeyFile:
         try:
             self._keys = {key.id: key for key in _read(self._path)}
         except SettingsError as error:  # somebody is at it by hand: those that were good stay good
-            logger.warning("keys_unreadable", reason=str(error))
+            logger.warning("keys_unreadable", extra={"reason": str(error)})
         self._stamp = stamp
 
 

@@ -1,6 +1,6 @@
 """The route for pictures."""
 
-from http import HTTPStatus
+import io
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -9,7 +9,6 @@ from mien import records
 from mien.gateway.boxes import clipped
 from mien.gateway.gateway import RequestId, TheGateway
 from mien.gateway.guard import rated, room_for_picture
-from mien.gateway.refusals import RequestRefusedError
 from mien.gateway.schemas import NO_FACE, DetectAnswer, FaceAnswer, LocationAnswer
 from mien.gateway.settings import GatewaySettings
 from mien.gateway.uploads import read_form
@@ -50,14 +49,15 @@ async def detect(request: Request, gateway: TheGateway, request_id: RequestId) -
 
 
 async def _read_picture(request: Request, settings: GatewaySettings) -> bytes:
-    form = await read_form(
-        request, "image", max_bytes=settings.max_image_bytes, timeout_s=settings.image_upload_timeout_s
-    )
-    if form.file is None or not form.file.size:
-        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, "No image uploaded")
-    with form.file.file_object as file:
-        file.seek(0)
-        return file.read()
+    with io.BytesIO() as file:
+        await read_form(
+            request,
+            "image",
+            file,
+            max_bytes=settings.max_image_bytes,
+            timeout_s=settings.image_upload_timeout_s,
+        )
+        return file.getvalue()
 
 
 def detect_answer(recognition: Recognition) -> DetectAnswer:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from http import HTTPStatus
 
-import structlog
 from limits import RateLimitItemPerMinute
 from limits.errors import ConfigurationError, StorageError
 from limits.storage import MemoryStorage, Storage, storage_from_string
@@ -16,7 +16,7 @@ from limits.strategies import MovingWindowRateLimiter
 from mien.errors import SettingsError
 from mien.gateway.refusals import RequestRefusedError
 
-logger = structlog.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 REDIS_TIMEOUT_S = 0.5
 
@@ -58,7 +58,7 @@ class Rates:
             try:
                 return await asyncio.to_thread(_take, self._shared, item, route, caller)
             except StorageError as error:
-                logger.warning("rates_unshared", reason=str(error))
+                logger.warning("rates_unshared", extra={"reason": str(error)})
         return _take(self._memory, item, route, caller)
 
 

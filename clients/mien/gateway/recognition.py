@@ -12,9 +12,11 @@ import numpy as np
 
 from mien.deadline import Deadline
 from mien.detectors import HaarDetector, load_detector
+from mien.gateway import decoding, processes
 from mien.gateway.decoding import Decoder, LocatedPicture, WorkerLimits
+from mien.gateway.processes import WorkerProcess
 from mien.gateway.refusals import RequestRefusedError
-from mien.gateway.workers import WorkerProcess, Workers
+from mien.gateway.workers import Workers
 from mien.results import Recognition, RecognizedFace
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class Recognizer:
         Raises:
             DetectorError: the face detector cannot be loaded.
         """
+        processes.preload(decoding.__name__)
         # Here first, so that it is fetched once and what it falls back to is said once.
         self._detector = await asyncio.to_thread(load_detector, self._client.settings)
         self._workers = await Workers(self._settings.workers, self._create_decoder(0)).__aenter__()

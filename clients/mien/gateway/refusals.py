@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import structlog
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request
 
-logger = structlog.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 RETRY_SOON = {"Retry-After": "1"}
 
@@ -103,7 +103,7 @@ def _answer_mien_error(_request: Request, error: Exception) -> JSONResponse:
         raise error
     refusal = as_refused(error)
     if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.warning("refused", status=int(refusal.status), reason=str(error))
+        logger.warning("refused", extra={"status": int(refusal.status), "reason": str(error)})
     return answer(refusal.status, str(refusal), refusal.headers)
 
 

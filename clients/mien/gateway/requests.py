@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import time
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from mien.gateway.measurements import GatewayMetrics
 
-logger = structlog.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
 _USABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -91,7 +92,8 @@ class RequestScope:
         self._metrics.requests.labels(method, route, status).inc()
         self._metrics.seconds.labels(method, route).observe(seconds)
         key = scope["state"].get("key")
-        logger.info("answered", method=method, route=route, status=status, seconds=round(seconds, 4), key=key)
+        fields = {"method": method, "route": route, "status": status, "seconds": round(seconds, 4), "key": key}
+        logger.info("answered", extra=fields)
 
 
 def _request_id(scope: Scope) -> str:

@@ -3,153 +3,169 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from python_multipart import FormParser
+from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from mien.gateway.refusals import RequestRefusedError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from python_multipart.multipart import Field, File
+    from python_multipart.multipart import MultipartCallbacks
     from starlette.requests import Request
 
 ENVELOPE_BYTES = 64 * 2**10
 """What boundaries, part headers and small fields may take beside the file."""
 
 MAX_PARTS = 16
-_IN_MEMORY = float("inf")
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """A form's content.
-
-    Attributes:
-        file: of the field that was asked for; None if it was not sent. Its owner closes it.
-        fields: the other fields, the last of each name.
-    """
-
-    file: File | None
-    fields: dict[str, str]
-
-
-@dataclass(slots=True)
-class _Parts:
-    """What the parser has found so far; everything in `files` is still open."""
-
-    files: list[File] = field(default_factory=list)
-    fields: list[Field] = field(default_factory=list)
-
-    def close(self, *, but: File | None = None) -> None:
-        for file in self.files:
-            if file is not but:
-                file.close()
 
 
 async def read_form(
-    request: Request, name: str, *, max_bytes: int, timeout_s: float, folder: Path | None = None
-) -> Form:
-    """Read the form of `request` and the file in its field `name`.
+    request: Request, name: str, target: IO[bytes], *, max_bytes: int, timeout_s: float
+) -> dict[str, str]:
+    """Read the form of `request`, and the file in its field `name` into `target`.
 
     Args:
         request: its body has not been read.
         name: of the field that holds the file.
+        target: is left at its beginning.
         max_bytes: of the file.
         timeout_s: for the body to arrive.
-        folder: where the file is kept until it is closed; by default in memory.
+
+    Returns:
+        The other fields; of those with the same name the last.
 
     Raises:
-        RequestRefusedError: the body is no form (400), is too large (413) or takes too long (408).
+        RequestRefusedError: the body is no form or holds no such file (400), is too large (413) or takes too long
+            (408).
     """
-    _check_declared_length(request, max_bytes, name)
-    parts = _Parts()
-    parser = _parser(request, parts, folder)
+    reader = _FormReader(name, target, max_bytes)
     try:
+        parser = MultipartParser(_boundary(request), reader.callbacks())
         async with asyncio.timeout(timeout_s):
-            await _feed(parser, request, max_bytes, name)
+            await _feed(parser, request, reader)
         parser.finalize()
-    except (FormParserError, AssertionError) as error:  # the parser asserts that parts come in order
-        parts.close()
+    except FormParserError as error:
         raise RequestRefusedError(
             HTTPStatus.BAD_REQUEST, f"The body is not a form that can be read: {error}."
         ) from error
     except TimeoutError as error:
-        parts.close()
         raise RequestRefusedError(
             HTTPStatus.REQUEST_TIMEOUT, f"The {name} did not arrive within {timeout_s:g} s.", {"Connection": "close"}
         ) from error
-    except BaseException:
-        parts.close()
-        raise
-    file = next((file for file in parts.files if file.field_name == name.encode()), None)
-    parts.close(but=file)
-    if file is not None and file.size > max_bytes:
-        file.close()
-        raise _too_large(name, max_bytes)
-    return Form(file, {_text(part.field_name): _text(part.value) for part in parts.fields})
+    if not reader.has_file:
+        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"No {name} uploaded")
+    target.seek(0)
+    return reader.fields
 
 
-def _parser(request: Request, parts: _Parts, folder: Path | None) -> FormParser:
+def _boundary(request: Request) -> bytes:
     content_type, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get(b"boundary")
     if content_type != b"multipart/form-data" or not boundary:
         raise RequestRefusedError(
             HTTPStatus.BAD_REQUEST, "Send the file as a form: multipart/form-data with a boundary."
         )
-    config = {
-        "MAX_MEMORY_FILE_SIZE": _IN_MEMORY if folder is None else 0,
-        "UPLOAD_DIR": None if folder is None else str(folder),
-        "UPLOAD_ERROR_ON_BAD_CTE": True,
-    }
-    try:
-        return FormParser(
-            "multipart/form-data",
-            on_field=lambda part: _keep(parts.fields, part, parts),
-            on_file=lambda part: _keep(parts.files, part, parts),
-            boundary=boundary,
-            config=config,
-        )
-    except FormParserError as error:
-        raise RequestRefusedError(
-            HTTPStatus.BAD_REQUEST, f"The body is not a form that can be read: {error}."
-        ) from error
+    return boundary
 
 
-def _keep(kept: list[Field] | list[File], part: Field | File, parts: _Parts) -> None:
-    kept.append(part)  # type: ignore[arg-type]
-    if len(parts.files) + len(parts.fields) > MAX_PARTS:
-        raise FormParserError(f"it has more than {MAX_PARTS} parts")
-
-
-def _check_declared_length(request: Request, max_bytes: int, name: str) -> None:
+async def _feed(parser: MultipartParser, request: Request, reader: _FormReader) -> None:
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes + ENVELOPE_BYTES:
-        raise _too_large(name, max_bytes)
-
-
-async def _feed(parser: FormParser, request: Request, max_bytes: int, name: str) -> None:
+    if declared.isdecimal():
+        reader.check_size(int(declared) - ENVELOPE_BYTES)
     received = 0
     async for chunk in request.stream():
         received += len(chunk)
-        if received > max_bytes + ENVELOPE_BYTES:
-            raise _too_large(name, max_bytes)
+        reader.check_size(received - ENVELOPE_BYTES)
         parser.write(chunk)
 
 
-def _too_large(name: str, max_bytes: int) -> RequestRefusedError:
-    # The rest of the body is not read, so the connection is of no more use.
-    return RequestRefusedError(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"The {name} is larger than the limit of {max_bytes:,} bytes.",
-        {"Connection": "close"},
-    )
+class _FormReader:
+    """Takes what the parser finds: one file into a target, small fields into memory, nothing else.
 
+    Args:
+        name: of the file's field.
+        target: where the file goes.
+        max_bytes: of the file.
+    """
 
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode("utf-8", "replace")
+    def __init__(self, name: str, target: IO[bytes], max_bytes: int) -> None:
+        self.fields: dict[str, str] = {}
+        self.has_file = False
+        self._name = name
+        self._target = target
+        self._max_bytes = max_bytes
+        self._parts = 0
+        self._header = bytearray()
+        self._value = bytearray()
+        self._disposition = b""
+        self._field = ""
+        self._is_file = False
+        self._size = 0
+        self._text = bytearray()
+
+    def callbacks(self) -> MultipartCallbacks:
+        """What the parser calls."""
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._add_to_header,
+            "on_header_value": self._add_to_value,
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._open_part,
+            "on_part_data": self._add_data,
+            "on_part_end": self._end_part,
+        }
+
+    def check_size(self, size: int) -> None:
+        """Hold the size of the file, or the least that it can have, against the limit."""
+        if size > self._max_bytes:
+            # The rest of the body is not read, so the connection is of no more use.
+            raise RequestRefusedError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"The {self._name} is larger than the limit of {self._max_bytes:,} bytes.",
+                {"Connection": "close"},
+            )
+
+    def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise FormParserError(f"it has more than {MAX_PARTS} parts")
+        self._disposition = b""
+        self._text.clear()
+
+    def _add_to_header(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _add_to_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._header.clear()
+        self._value.clear()
+
+    def _open_part(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        if b"name" not in options:
+            raise FormParserError("a part has no name")
+        self._field = options[b"name"].decode("utf-8", "replace")
+        self._is_file = self._field == self._name and b"filename" in options
+        if self._is_file and self.has_file:
+            raise FormParserError(f"it has more than one {self._name}")
+
+    def _add_data(self, data: bytes, start: int, end: int) -> None:
+        if self._is_file:
+            self._size += end - start
+            self.check_size(self._size)
+            self._target.write(data[start:end])
+        elif len(self._text) < ENVELOPE_BYTES:
+            self._text += data[start:end]
+
+    def _end_part(self) -> None:
+        if self._is_file:
+            self.has_file = self._size > 0
+        else:
+            self.fields[self._field] = self._text.decode("utf-8", "replace")

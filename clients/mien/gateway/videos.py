@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from python_multipart.multipart import File
 
 from mien.gateway.gateway import Gateway, RequestId, TheGateway
 from mien.gateway.guard import Caller, rated
 from mien.gateway.jobs import VideoJob
 from mien.gateway.refusals import RequestRefusedError
 from mien.gateway.schemas import JobAnswer, VideoAnswer
-from mien.gateway.uploads import Form, read_form
+from mien.gateway.uploads import read_form
 
 router = APIRouter(tags=["detection"])
 jobs_router = APIRouter(prefix="/jobs", tags=["videos that take long"])
@@ -92,22 +92,21 @@ async def detect_video(request: Request, gateway: TheGateway, who: Caller, reque
 
 async def _take_in(request: Request, gateway: Gateway, who: str, request_id: str) -> VideoJob:
     settings = gateway.settings
-    with gateway.upload_room.taken():
-        gateway.jobs.check_room()
-        form = await read_form(
-            request,
-            "video",
-            max_bytes=settings.max_video_bytes,
-            timeout_s=settings.video_upload_timeout_s,
-            folder=gateway.spool,
-        )
     with ExitStack() as stack:
-        if form.file is not None:
-            stack.callback(form.file.close)
-        path, frame_rate = _check_kind(form.file), _frame_rate(form)
-        job = gateway.jobs.submit(path, frame_rate, who, request_id)
+        file = stack.enter_context(NamedTemporaryFile(dir=gateway.spool))
+        with gateway.upload_room.taken():
+            gateway.jobs.check_room()
+            fields = await read_form(
+                request,
+                "video",
+                file,
+                max_bytes=settings.max_video_bytes,
+                timeout_s=settings.video_upload_timeout_s,
+            )
+        _check_kind(file.read(_HEADER_BYTES))
+        job = gateway.jobs.submit(Path(file.name), _frame_rate(fields.get("frame_rate", "")), who, request_id)
         job.release = stack.pop_all().close
-        return job
+    return job
 
 
 @jobs_router.get("/{job_id}")
@@ -128,22 +127,16 @@ async def cancel_job(job_id: str, gateway: TheGateway, who: Caller) -> None:
     gateway.jobs.drop(gateway.jobs.find(job_id, who))
 
 
-def _check_kind(file: File | None) -> Path:
-    """Look at the first bytes of a file before anything is made of it; returns where it lies."""
-    if file is None or file.actual_file_name is None:
-        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, "No video uploaded")
-    file.file_object.seek(0)
-    head = file.file_object.read(_HEADER_BYTES)
+def _check_kind(head: bytes) -> None:
+    """Look at the first bytes of a file before anything is made of it."""
     is_avi = head.startswith(b"RIFF") and head[8:12] == b"AVI "
     if not (head[4:8] == b"ftyp" or is_avi):
         raise RequestRefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The video is not an MP4 or AVI file.")
-    return Path(file.actual_file_name.decode())
 
 
-def _frame_rate(form: Form) -> float:
-    given = form.fields.get("frame_rate", "").strip() or str(DEFAULT_FRAME_RATE)
+def _frame_rate(given: str) -> float:
     try:
-        value = float(given)
+        value = float(given.strip() or DEFAULT_FRAME_RATE)
     except ValueError:
         value = math.nan
     if not MIN_FRAME_RATE <= value <= MAX_FRAME_RATE:

@@ -1,0 +1,84 @@
+"""Limits of one process, and of several through a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from mien.errors import SettingsError
+from mien.gateway.rates import Rates
+from mien.gateway.refusals import RequestRefusedError
+from tests.conftest import skip_or_fail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import WaitUntil
+
+
+async def accepted(rates: list[Rates], caller: str, calls: int, per_minute: int) -> int:
+    """How many of `calls` at once, spread over replicas, are taken."""
+    takes = (rates[index % len(rates)].take("detect", caller, per_minute) for index in range(calls))
+    outcomes = await asyncio.gather(*takes, return_exceptions=True)
+    refused = [outcome for outcome in outcomes if outcome is not None]
+    for refusal in refused:
+        assert isinstance(refusal, RequestRefusedError), refusal
+        assert refusal.status == 429
+        assert 1 <= int(refusal.headers["Retry-After"]) <= 60
+    return calls - len(refused)
+
+
+async def test_twice_the_allowed_rate_is_cut_to_the_allowed_rate() -> None:
+    rates = [Rates("memory://")]
+    assert await accepted(rates, "a", 200, 100) == 100
+    assert await accepted(rates, "a", 10, 100) == 0
+    assert await accepted(rates, "b", 10, 100) == 10
+
+
+@pytest.mark.parametrize("url", ["redis", "mysql://somewhere", "async+memory://"])
+def test_a_place_that_cannot_count_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="MIEN_GATEWAY_LIMITS_URL"):
+        Rates(url)
+
+
+@pytest.fixture
+def redis_server(wait_until: WaitUntil) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    program = shutil.which("redis-server")
+    if program is None:
+        skip_or_fail("redis-server is missing: make system-deps")
+        raise AssertionError
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.DEVNULL) as process,
+        redis.Redis(port=port, socket_connect_timeout=1) as client,
+    ):
+
+        def answers() -> bool:
+            try:
+                return bool(client.ping())
+            except redis.ConnectionError:
+                return False
+
+        try:
+            wait_until(answers)
+            yield f"redis://127.0.0.1:{port}", process
+        finally:
+            process.kill()
+
+
+async def test_replicas_share_a_limit_and_outlive_redis(redis_server: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, process = redis_server
+    replicas = [Rates(url), Rates(url)]
+    assert await accepted(replicas, "a", 40, 20) == 20
+    process.kill()
+    process.wait()
+    # Each for itself now.
+    assert await accepted(replicas, "a", 80, 20) == 40
