@@ -67,6 +67,7 @@ def running_gateway(
         # Haar comes with OpenCV, so that nothing is fetched.
         "MIEN_ENDPOINTS": endpoint,
         "MIEN_DETECTOR": "haar",
+        "MIEN_STATE": str(folder),
         "MIEN_DEADLINE_S": str(DEADLINE_S),
         **{f"MIEN_GATEWAY_{name}": value for name, value in (places | settings).items()},
     }
