@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from mien.gateway import operations, pictures, refusals, videos
+from mien.gateway import camera, operations, page, pictures, refusals, videos
 from mien.gateway.feedback import routes as feedback
 from mien.gateway.feedback.desk import FeedbackDesk
 from mien.gateway.feedback.settings import FeedbackSettings
@@ -74,7 +74,9 @@ def create_app(
         app.include_router(router, tags=["without version"])
     app.include_router(videos.jobs_router, prefix="/v1")
     app.include_router(feedback.router, prefix="/v1")
+    app.include_router(camera.router, prefix="/v1")
     app.include_router(operations.router)
+    app.include_router(page.router)
     app.add_middleware(RequestScope, metrics=gateway.metrics, uses_tls=settings.uses_tls)
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))

@@ -93,6 +93,9 @@ def server_config(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,  # the application knows which proxies to trust
         http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=settings.max_camera_frame_bytes,
+        ws_per_message_deflate=False,  # pictures are compressed
         lifespan="on",
         timeout_graceful_shutdown=DRAIN_S,
     )

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from mien.client import AsyncEmotionClient
 from mien.errors import SettingsError
+from mien.gateway.cameras import Cameras
 from mien.gateway.jobs import VideoJobs
 from mien.gateway.keys import KeyFile
 from mien.gateway.measurements import GatewayMetrics
@@ -54,6 +55,7 @@ class Gateway:
         self.rates = Rates(settings.limits_url)
         self.picture_room = Room(settings.max_in_flight)
         self.upload_room = Room(settings.max_video_uploads)
+        self.cameras = Cameras(settings)
         self.registry = CollectorRegistry()
         self.metrics = GatewayMetrics(self.registry)
         traffic = TrafficMetrics(self.registry)

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
 
 from mien.gateway.gateway import TheGateway
 from mien.gateway.refusals import RequestRefusedError
@@ -17,7 +18,7 @@ _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same
 
 
 async def caller(
-    request: Request,
+    request: HTTPConnection,
     gateway: TheGateway,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     header: Annotated[str | None, Depends(_header)],
@@ -59,7 +60,7 @@ async def room_for_picture(gateway: TheGateway) -> AsyncIterator[None]:
         yield
 
 
-def _network(request: Request) -> str:
+def _network(request: HTTPConnection) -> str:
     """The caller's address; of IPv6 the /64, which one caller has all of."""
     host = request.client.host if request.client else "unknown"
     try:

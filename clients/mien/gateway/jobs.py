@@ -286,8 +286,15 @@ def _note(job: VideoJob, tracker: Tracker, frame: LocatedFrame, recognition: Rec
     for tracked in tracker.update(recognition.faces, frame.time_s):
         face, emotion = tracked.recognized.face, tracked.recognized.emotion
         box = clipped(face.box, recognition.width, recognition.height)
-        confidence = round(emotion.confidence, 6)
-        faces.append(FrameFaceAnswer(emotion=emotion.label, confidence=confidence, box=box, track=tracked.track))
+        faces.append(
+            FrameFaceAnswer(
+                emotion=emotion.label,
+                confidence=round(emotion.confidence, 6),
+                probabilities={label: round(value, 6) for label, value in emotion.probabilities.items()},
+                box=box,
+                track=tracked.track,
+            )
+        )
         job.people = max(job.people, tracked.track)
         job.versions.add(emotion.model_version)
     timestamp = time.strftime("%H:%M:%S", time.gmtime(frame.time_s))

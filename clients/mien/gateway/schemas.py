@@ -26,7 +26,13 @@ _FACE = {
     "probabilities": _PROBABILITIES,
     "model_version": "1",
 }
-_FRAME_FACE = {"emotion": "happy", "confidence": 0.95, "box": [100, 120, 200, 249], "track": 1}
+_FRAME_FACE = {
+    "emotion": "happy",
+    "confidence": 0.95,
+    "probabilities": _PROBABILITIES,
+    "box": [100, 120, 200, 249],
+    "track": 1,
+}
 _FRAME = {"frame": 0, "timestamp": "00:00:00", "time_s": 0.0, "faces": [_FRAME_FACE]}
 _SUMMARY = {"total_frames": 1, "faces_detected": 1, "dominant_emotion": "happy", "people": 1, "model_versions": ["1"]}
 
@@ -117,11 +123,29 @@ class DetectAnswer(BaseModel):
     request_id: str = Field(description="What the logs know this call by.")
 
 
+class CameraFaceAnswer(FaceAnswer):
+    """A face that a camera sees; its probabilities are smoothed over time."""
+
+    track: int = Field(description="The same person keeps it from frame to frame.")
+
+
+class CameraAnswer(BaseModel):
+    """What was found in a frame of a camera, or why nothing was."""
+
+    frame: int = Field(description="Counted from 1 over all frames that came, also those that were dropped.")
+    width: int | None = Field(default=None, description="Of the frame, in pixels.")
+    height: int | None = Field(default=None, description="Of the frame, in pixels.")
+    faces: list[CameraFaceAnswer] = Field(default=[], description="The largest first.")
+    detector: str | None = Field(default=None, description="Which face detector looked.")
+    error: str | None = Field(default=None, description="Why the frame cannot be used; the camera goes on.")
+
+
 class FrameFaceAnswer(BaseModel):
     """A face in a frame."""
 
     emotion: str
     confidence: float
+    probabilities: dict[str, float] = Field(description="Of every emotion; they sum to 1.")
     box: Annotated[tuple[int, int, int, int], Field(description="x, y, width, height in pixels, inside the frame")]
     track: int = Field(description="The same person keeps it from frame to frame.")
 

@@ -78,6 +78,18 @@ class GatewaySettings(BaseSettings):
         default=10.0, gt=0, description="Seconds for decoding one picture and finding its faces."
     )
 
+    cameras_per_minute: int = Field(default=20, ge=1, description="Cameras opened a minute, by API key or address.")
+    max_cameras: int = Field(default=8, ge=1, description="Cameras open at once; further callers get 503.")
+    max_cameras_per_caller: int = Field(default=2, ge=1, description="Of those, one caller's.")
+    camera_frames_per_second: float = Field(
+        default=10.0,
+        gt=0,
+        le=60,
+        description="Frames of one camera looked at each second; what comes between is dropped.",
+    )
+    max_camera_frame_bytes: int = Field(default=512 * 2**10, ge=1, description="Largest frame of a camera.")
+    camera_idle_s: float = Field(default=30.0, gt=0, description="A camera that sends nothing this long is closed.")
+
     spool: Path = Field(
         default=Path(".mien/gateway/spool"), description="Where a video lies until it is analysed; then it is removed."
     )

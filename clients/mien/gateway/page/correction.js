@@ -1,0 +1,124 @@
+// Corrections: a face goes to the feedback store only when the person chose a label and agreed.
+
+import { call, Problem } from "./api.js";
+import { byId, html } from "./elements.js";
+
+/** As faces are cut out for the model: this share of the box's longer side. */
+const CROP_SCALE = 0.9;
+const SIDE = 384;
+
+/** What the gateway's feedback asks for; null where it takes none. */
+export async function openCorrections() {
+  const terms = await call("v1/feedback/terms").catch(() => ({ enabled: false }));
+  return terms.enabled ? new Corrections(terms) : null;
+}
+
+class Corrections {
+  #dialog = byId("correction-dialog");
+  #form = byId("correction-form");
+  #label = byId("correction-label");
+  #consent = byId("consent");
+  #problem = byId("correction-problem");
+  #labels;
+
+  constructor({ terms, labels }) {
+    this.#labels = labels;
+    byId("terms").textContent = terms;
+  }
+
+  /**
+   * Asks what a face shows and, if the person agrees, sends it.
+   * @param face as the gateway answered it.
+   * @param card of it, where the receipt is shown.
+   * @param picture that it is in.
+   */
+  async ask(face, card, picture) {
+    const cut = crop(picture, face.box);
+    this.#fill(face, cut);
+    this.#dialog.showModal();
+    this.#label.focus();
+    const over = new AbortController();
+    const receipt = await new Promise((resolve) => {
+      this.#dialog.addEventListener("close", () => resolve(null), { signal: over.signal });
+      this.#form.addEventListener("submit", async (event) => {
+        if (event.submitter?.value === "cancel") return;
+        event.preventDefault();
+        const sent = await this.#send(face, cut);
+        if (sent) resolve(sent);
+      }, { signal: over.signal });
+    });
+    over.abort();
+    this.#dialog.close();
+    if (receipt) this.#thank(receipt, card);
+  }
+
+  #fill(face, cut) {
+    const canvas = byId("correction-face");
+    canvas.getContext("2d").drawImage(cut, 0, 0, canvas.width, canvas.height);
+    byId("correction-named").textContent = `The model named it ${face.emotion}.`;
+    const others = this.#labels.filter((label) => label !== face.emotion);
+    this.#label.replaceChildren(html("option", { value: "" }, "…"), ...others.map((label) => html("option", {}, label)));
+    this.#consent.checked = false;
+    this.#problem.hidden = true;
+  }
+
+  /** The receipt, or null if it could not be sent; then the dialog says why. */
+  async #send(face, cut) {
+    const button = byId("send-correction");
+    button.disabled = true;
+    try {
+      const body = new FormData();
+      const file = await new Promise((done) => cut.toBlob(done, "image/jpeg", 0.95));
+      body.append("image", file, "face");
+      body.append("predicted", face.emotion);
+      body.append("corrected", this.#label.value);
+      body.append("release", face.model_version);
+      body.append("consent", this.#consent.checked);
+      return await call("v1/feedback", { method: "POST", body });
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      this.#problem.textContent = error.message;
+      this.#problem.hidden = false;
+      return null;
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  #thank({ id, erasure_token: token, expires }, card) {
+    const until = new Date(expires).toLocaleDateString("en", { dateStyle: "long" });
+    const note = html("p", { role: "status" }, `Thank you. It is kept until ${until} at the latest. To have it erased later, keep its number and code:`);
+    const erase = html("button", { type: "button" }, "Erase it now");
+    const receipt = html("div", { className: "receipt" }, note, html("code", {}, id), html("code", { className: "token" }, token), erase);
+    erase.addEventListener("click", async () => {
+      try {
+        await call(`v1/feedback/${id}`, { method: "DELETE", headers: { "X-Erasure-Token": token } });
+        receipt.replaceChildren(html("p", { role: "status" }, "It has been erased."));
+      } catch (error) {
+        note.textContent = error.message;
+      }
+    });
+    card.after.replaceChildren(receipt);
+    erase.focus();
+  }
+}
+
+/** The square around a box as the model saw it; what lies outside of the picture repeats its edge. */
+function crop(picture, { x, y, width, height }) {
+  const side = Math.max(1, Math.round(Math.max(width, height) * CROP_SCALE));
+  const left = Math.round(x + width / 2 - side / 2);
+  const top = Math.round(y + height / 2 - side / 2);
+  const size = Math.min(side, SIDE);
+  const scale = size / side;
+  const canvas = html("canvas", { width: size, height: size });
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  const [from, to] = [Math.max(0, -left), Math.min(side, picture.naturalWidth - left)].map((edge) => Math.round(edge * scale));
+  const [head, foot] = [Math.max(0, -top), Math.min(side, picture.naturalHeight - top)].map((edge) => Math.round(edge * scale));
+  context.drawImage(picture, left, top, side, side, 0, 0, size, size);
+  context.drawImage(canvas, from, 0, 1, size, 0, 0, from, size);
+  context.drawImage(canvas, to - 1, 0, 1, size, to, 0, size - to, size);
+  context.drawImage(canvas, 0, head, size, 1, 0, 0, size, head);
+  context.drawImage(canvas, 0, foot - 1, size, 1, 0, foot, size, size - foot);
+  return canvas;
+}

@@ -1,0 +1,140 @@
+// A video: sent as a job with progress, then shown beside the course of its expressions.
+
+import { call, gatewaySettings, Problem } from "./api.js";
+import { byId, count, megabytes } from "./elements.js";
+import { Timeline } from "./timeline.js";
+
+const POLL_MS = 500;
+
+/**
+ * Shows a video, its faces and their expressions over time.
+ * @param file that the person chose.
+ * @param frameRate frames to look at each second.
+ * @param screen where things are shown.
+ * @param signal ends it, and the job at the gateway.
+ */
+export async function showVideo(file, frameRate, screen, signal) {
+  const { max_video_bytes: limit } = await gatewaySettings();
+  if (file.size > limit) {
+    throw new Problem(`The video has ${megabytes(file.size)}; this gateway takes up to ${megabytes(limit)}.`);
+  }
+  screen.busy("Sending the video …");
+  const body = new FormData();
+  body.append("video", file, "video");
+  body.append("frame_rate", frameRate);
+  const headers = { Prefer: "respond-async" };
+  const job = await call("v1/detect-video", { method: "POST", body, headers, signal });
+  const result = await finished(job, screen, signal);
+  await new Course(result, 1 / frameRate).open(file, screen, signal);
+}
+
+/** Waits for a job; whatever comes of it, the gateway forgets it. */
+async function finished(job, screen, signal) {
+  const place = `v1/jobs/${job.id}`;
+  const forget = () => call(place, { method: "DELETE", keepalive: true }).catch(() => undefined);
+  signal.addEventListener("abort", forget, { once: true });
+  try {
+    for (let { state, progress, error } = job; state !== "done"; { state, progress, error } = await call(place, { signal })) {
+      if (error) throw new Problem(error);
+      const seen = `${count(progress.frames, "frame")} looked at …`;
+      screen.busy(state === "queued" ? "Other videos come first …" : seen, progress.share);
+      await pause(POLL_MS, signal);
+    }
+    return await call(`${place}/result`, { signal });
+  } finally {
+    signal.removeEventListener("abort", forget);
+    forget();
+  }
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+  });
+}
+
+/** A video's faces in step with its player. */
+class Course {
+  #frames;
+  #step;
+  #player = byId("player");
+  #timeline;
+  #screen;
+
+  /**
+   * @param result of the gateway.
+   * @param step seconds from one frame that was looked at to the next.
+   */
+  constructor({ results, summary }, step) {
+    this.#frames = results;
+    this.#step = step;
+    this.summary = summary;
+  }
+
+  /** Shows it until `signal` ends it. */
+  async open(file, screen, signal) {
+    this.#screen = screen;
+    const player = this.#player;
+    const end = this.#frames.at(-1).time_s + this.#step;
+    const plays = await canPlay(player, file, signal);
+    const duration = plays && Number.isFinite(player.duration) ? player.duration : end;
+    this.#timeline = new Timeline(this.#frames, duration, this.#step, (time) => this.#seek(time, plays));
+    byId("timeline").replaceChildren(this.#timeline.element);
+    byId("timeline").hidden = false;
+    screen.show(plays ? player : null);
+    for (const event of ["timeupdate", "seeked"]) player.addEventListener(event, () => this.#follow(), { signal });
+    player.addEventListener("play", () => this.#animate(signal), { signal });
+    screen.origin(this.summary.model_versions);
+    const { people, faces_detected: faces, total_frames: frames } = this.summary;
+    screen.say(`${count(frames, "frame")} looked at: ${count(faces, "face")} of ${people === 1 ? "1 person" : `${people} people`}.`);
+    if (!faces) screen.problem("No face detected in the frames that were looked at.");
+    if (!plays) screen.problem("This browser cannot play the video; its course is below all the same.");
+    this.#showAt(0);
+  }
+
+  #seek(time, plays) {
+    if (plays) this.#player.currentTime = time;
+    this.#showAt(time);
+  }
+
+  #follow() {
+    this.#showAt(this.#player.currentTime);
+  }
+
+  #animate(signal) {
+    if (signal.aborted || this.#player.paused) return;
+    this.#follow();
+    requestAnimationFrame(() => this.#animate(signal));
+  }
+
+  #showAt(time) {
+    const frame = this.#frameAt(time);
+    this.#screen.faces.show(frame.faces, this.#player.videoWidth || 1, this.#player.videoHeight || 1);
+    this.#timeline.mark(time, frame);
+  }
+
+  /** The last frame looked at by then. */
+  #frameAt(time) {
+    let low = 0;
+    let high = this.#frames.length - 1;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      // Players seek to a frame's beginning, a little off what the decoder said.
+      if (this.#frames[middle].time_s <= time + 0.01) low = middle;
+      else high = middle - 1;
+    }
+    return this.#frames[low];
+  }
+}
+
+/** Whether this browser plays the file; it then shows its first frame. */
+function canPlay(player, file, signal) {
+  URL.revokeObjectURL(player.src);
+  return new Promise((resolve, reject) => {
+    player.addEventListener("loadeddata", () => resolve(true), { once: true, signal });
+    player.addEventListener("error", () => resolve(false), { once: true, signal });
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    player.src = URL.createObjectURL(file);
+  });
+}
