@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
+DOCUMENT = Path(__file__).parents[2] / "docs/gateway.md"
 PORTRAIT = Path(__file__).parents[2] / "docs/portraits/astronaut.jpg"
 HEAD = (120, 10, 330, 220)
 FPS, SECONDS, LONG_S = 10, 4, 30
@@ -168,3 +171,21 @@ def test_damaged_videos_are_answered_or_refused(client: httpx.Client, videos: di
             del content[chance.randrange(len(content)) :]
         assert post(client, bytes(content)).status_code in (200, 413, 415, 422)
     assert post(client, videos["a.mp4"]).json()["summary"]["dominant_emotion"] == "happy"
+
+
+def test_the_documented_commands_work_as_printed(gateway: RunningGateway, videos: dict[str, bytes]) -> None:
+    """Those of docs/gateway.md that call a gateway, one after the other, from the root of a checkout with a video."""
+    root = gateway.folder / "checkout"
+    (root / "docs").mkdir(parents=True)
+    (root / "docs/portraits").symlink_to(PORTRAIT.parent)
+    (root / "video.mp4").write_bytes(videos["a.mp4"])
+    blocks = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    commands = "\n".join(block for block in blocks if block.startswith(("curl", "job=")))
+    script = commands.replace("curl ", "curl -sS -w '\\n%{http_code}\\n' ").replace(
+        "http://127.0.0.1:8080", gateway.url
+    )
+    done = subprocess.run(["bash", "-eu", "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    statuses = [line for line in done.stdout.splitlines() if re.fullmatch(r"\d{3}", line)]
+    assert len(statuses) == commands.count("curl ") - 1  # one keeps its output to itself
+    assert set(statuses) <= {"200", "204", "409"}, done.stdout
+    assert '"emotion":"happy"' in done.stdout
