@@ -43,6 +43,8 @@ def variables(serving: ServingSettings) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
+        # In memory, a restart of the server would forget who holds a place, and the place would never be free again.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,mien,serving,training",
         # A run that gives no sign of life for three of these is ended (flows/automations.py).
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",

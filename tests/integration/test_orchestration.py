@@ -217,11 +217,16 @@ def test_a_run_without_a_sign_of_life_is_ended(house: House, wait_until: WaitUnt
 
 
 @on_sqlite
-def test_a_worker_that_is_killed_comes_back(house: House, wait_until: WaitUntil) -> None:
-    before = house.output.read_text().count("Prefect's worker ended")
-    for pid in _processes(house, "prefect worker start"):
-        os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: house.output.read_text().count("Prefect's worker ended") > before)
+def test_a_worker_that_is_killed_comes_back_and_ends_what_was_lost(house: House, wait_until: WaitUntil) -> None:
+    with house.retraining():
+        house.emit("mien.feedback.ready", "mien.feedback")
+        wait_until(lambda: house.states("retrain")[-1] == "Running", timeout_s=PATIENCE_S)
+        for command in ("prefect worker start", "prefect.engine"):
+            for pid in _processes(house, command):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: house.states("retrain")[-1] == "Crashed", timeout_s=PATIENCE_S)
+    assert "lost when its worker ended" in house.runs("retrain")[-1]["state"]["message"]
+    assert "Prefect's worker ended" in house.output.read_text()
     wait_until(lambda: _processes(house, "prefect worker start"), timeout_s=PATIENCE_S)
 
 
