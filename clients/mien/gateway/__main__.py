@@ -3,6 +3,10 @@
 if __name__ == "__main__":
     import sys
 
-    from mien.gateway.command import main
-
+    try:
+        from mien.gateway.command import main
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("mien"):
+            raise
+        sys.exit(f"Error: {error}. The gateway needs the extra `gateway`: pip install 'mien[gateway]'.")
     sys.exit(main())
