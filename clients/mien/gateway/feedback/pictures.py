@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +74,7 @@ class EncryptedPictures:
         """
         with self._translated():
             for path in (self._path(identifier), self._path(identifier) + _NEW):
-                if self._files.exists(path):
+                with suppress(FileNotFoundError):
                     self._files.rm_file(path)
 
     def ids(self) -> list[str]:
@@ -99,7 +99,7 @@ class EncryptedPictures:
             FeedbackUnavailableError: it cannot be read or written.
         """
         path = self._path(identifier)
-        with self._translated():
+        with self._translated(), suppress(FileNotFoundError):
             renewed = self._keyring.renew(bytes(self._files.cat_file(path)))
             self._files.pipe_file(path + _NEW, renewed)
             self._files.mv(path + _NEW, path)
