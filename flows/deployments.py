@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from flows import operations
 from flows.dataset_watch import DATASET_CHANGED, watch_dataset
 from flows.drift import DRIFT_DETECTED, watch_drift
+from flows.feedback_collection import FEEDBACK_READY, collect_feedback
 from flows.pipeline import retrain
 from flows.search_pipeline import search, search_trials
 from flows.traffic import read_traffic_settings
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from prefect import Flow
 
     from flows.settings import FlowSettings
-
-FEEDBACK_READY = "mien.feedback.ready"
 
 NAME = "mien"
 
@@ -71,6 +70,7 @@ def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[R
     interval = timedelta(seconds=settings.watch_interval_s)
     if settings.retrain_data:
         found.append(deploy(watch_dataset, parameters=data, interval=interval, concurrency_limit=only_one))
+        found.append(deploy(collect_feedback, parameters=data, interval=interval, concurrency_limit=only_one))
     if read_traffic_settings().urls:
         found.append(deploy(watch_drift, interval=interval, concurrency_limit=only_one))
     return found
