@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - Prefect reads the annotations at run time
 
 from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
 
 from flows.running_server import promoter_of, working_copy
+from flows.trial import require_passed
+from flows.trial_commands import trial_report
 from mien.contract import EMOTION
 from serving import publish as publish_export
 from serving import read_settings
 from serving.pruning import FLOOR
 from serving.pruning import prune as prune_releases
 
-__all__ = ["candidate", "promote", "prune", "publish", "rollback", "withdraw"]
+__all__ = ["candidate", "promote", "prune", "publish", "rollback", "trial", "withdraw"]
 
 
 @flow
@@ -25,8 +28,16 @@ def publish(export: Path) -> int:
 
 
 @flow
-def promote(release: int, reason: str = "") -> None:
-    """Serve a release from now on; if anything is wrong with it, what is served stays."""
+def promote(release: int, reason: str = "", *, after_trial: bool = False) -> None:
+    """Serve a release from now on; if anything is wrong with it, what is served stays.
+
+    Args:
+        release: its number.
+        reason: why; kept in the history.
+        after_trial: only if it has passed its trial on live traffic.
+    """
+    if after_trial:
+        require_passed(trial_report(release))
     with promoter_of(read_settings(), EMOTION) as promoter:
         swap_s = promoter.promote(release, reason=reason).swap_s
     get_run_logger().info("release %d is served; the swap took %.0f ms", release, swap_s * 1e3)
@@ -46,6 +57,14 @@ def candidate(release: int) -> str:
     """Serve a release beside the present one; returns the name of the model that it answers as."""
     with promoter_of(read_settings(), EMOTION) as promoter:
         return promoter.offer(release)
+
+
+@flow
+def trial(release: int | None = None) -> str:
+    """Report on a release's trial on live traffic, by default the candidate's; returns the report in Markdown."""
+    report = trial_report(release).as_markdown()
+    create_markdown_artifact(report, key="trial", description="The trial on live traffic")
+    return report
 
 
 @flow
