@@ -41,7 +41,8 @@ export class FaceView {
     this.#heading.textContent = ordered.length ? count(ordered.length, "face") : "No face";
     ordered.forEach((face, index) => {
       const name = `${face.track ? "Person" : "Face"} ${face.track ?? index + 1}`;
-      this.#boxes[index].show(face, name, placed(face.box, width, height, mirrored));
+      const number = ordered.length > 1 ? `${face.track ?? index + 1} ` : "";
+      this.#boxes[index].show(face, name, number, placed(face.box, width, height, mirrored));
       this.#cards[index].show(face, name, onCorrect && (() => onCorrect(face, this.#cards[index])));
     });
     this.#mark();
@@ -102,20 +103,22 @@ function placed(box, width, height, mirrored) {
 }
 
 class Box {
-  #label = html("span", { className: "label" });
+  #name = html("span");
+  #share = html("span", { className: "share" });
 
   constructor() {
-    this.element = html("button", { type: "button", className: "box", role: "radio" }, this.#label);
+    const label = html("span", { className: "label" }, this.#name, this.#share);
+    this.element = html("button", { type: "button", className: "box", role: "radio" }, label);
   }
 
-  show(face, name, place) {
+  show(face, name, number, place) {
     for (const [side, share] of Object.entries(place)) this.element.style[side] = `${share * 100}%`;
-    const text = `${face.emotion} ${percent(face.confidence)}`;
     this.element.dataset.emotion = face.emotion;
-    this.element.setAttribute("aria-label", `${name}: ${text}`);
+    this.element.setAttribute("aria-label", `${name}: ${face.emotion} ${percent(face.confidence)}`);
     this.element.classList.toggle("at-top", place.top < 0.07);
     this.element.classList.toggle("at-right", place.left + place.width / 2 > 0.7);
-    this.#label.textContent = text;
+    this.#name.textContent = number + face.emotion;
+    this.#share.textContent = ` ${percent(face.confidence)}`;
   }
 
   mark(isChosen) {

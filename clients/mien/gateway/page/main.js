@@ -127,7 +127,7 @@ async function learn() {
   const { max_image_bytes: picture, max_video_bytes: video } = await gatewaySettings();
   byId("limits").textContent =
     `A JPG, PNG or WebP picture up to ${megabytes(picture)}, or an MP4 or AVI video up to ${megabytes(video)}. ` +
-    "It is looked at in the server's memory, answered and forgotten.";
+    "The server looks at it, answers and forgets it.";
   screen.corrections = await openCorrections();
 }
 
