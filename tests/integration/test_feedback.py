@@ -1,10 +1,7 @@
-"""A correction's way: given to a real gateway, accepted from a shell, collected, and read as training data."""
+"""A correction's way: given to a real gateway, accepted by command, collected, and read as training data."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +11,7 @@ from prefect.logging import disable_run_logger
 from flows import feedback_collection
 from flows.errors import FlowError
 from flows.feedback_collection import FEEDBACK_READY, CollectionSettings, collect_feedback
+from mien.gateway.command import main
 from tests.gateways import running_gateway
 from tests.unit.training.faces import picture, png, write_tree
 from training.dataset import load
@@ -42,13 +40,6 @@ def give(client: httpx.Client, number: int) -> tuple[str, str]:
     return answer.json()["id"], answer.json()["erasure_token"]
 
 
-def command(*arguments: str, state: Path) -> str:
-    """What `python -m mien.gateway feedback …` prints."""
-    environment = os.environ | {"MIEN_STATE": str(state)}
-    run = [sys.executable, "-m", "mien.gateway", "feedback", *arguments]
-    return subprocess.run(run, env=environment, check=True, capture_output=True, text=True).stdout
-
-
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     """The events that the flow emits, caught: no Prefect server runs here."""
@@ -70,7 +61,7 @@ def test_a_correction_travels_from_rest_into_training_data_and_out_again(
     with running_gateway("127.0.0.1:9", tmp_path) as gateway, gateway.client() as client:
         given = [give(client, number) for number in range(3)]
         ids = [identifier for identifier, _ in given]
-        assert command("accept", *ids[:2], state=tmp_path).count("accepted: happy -> fear") == 2
+        assert main(["feedback", "accept", *ids[:2]]) == 0
         with pytest.raises(FlowError, match="MIEN_RETRAIN_DATA"):
             collect_feedback.fn(None, settings)
         dataset = collect_feedback.fn(base, settings)
