@@ -30,6 +30,9 @@ router = APIRouter()
 PROTOCOL = "mien.camera"
 """The WebSocket's subprotocol. A page offers its API key as another one: it can set no header there."""
 
+MAX_GAP_S = 3.0
+"""A face that was away longer comes back as another person; on a busy gateway frames may be a second apart."""
+
 _POLICY_VIOLATION, _TRY_AGAIN_LATER = 1008, 1013
 
 
@@ -97,7 +100,7 @@ class _Session:
         self._gateway = gateway
         self._settings = gateway.settings
         self._id = secrets.token_hex(16)
-        self._tracker = Tracker(smoothing=SMOOTHING)
+        self._tracker = Tracker(MAX_GAP_S, SMOOTHING)
         self._received = 0
         self._answered = 0
         self._newest: bytes | None = None
@@ -120,7 +123,8 @@ class _Session:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                logger.info("camera", extra={"received": self._received, "answered": self._answered})
+                key = getattr(self._socket.state, "key", None)
+                logger.info("camera", extra={"received": self._received, "answered": self._answered, "key": key})
 
     async def _take_frames(self) -> None:
         limit = self._settings.max_camera_frame_bytes

@@ -6,6 +6,7 @@ import { byId, html } from "./elements.js";
 /** As faces are cut out for the model: this share of the box's longer side. */
 const CROP_SCALE = 0.9;
 const SIDE = 384;
+const ERASED = "It has been erased.";
 
 /** What the gateway's feedback asks for; null where it takes none. */
 export async function openCorrections() {
@@ -24,6 +25,11 @@ class Corrections {
   constructor({ terms, labels }) {
     this.#labels = labels;
     byId("terms").textContent = terms;
+    byId("erasure").hidden = false;
+    byId("erasure-form").addEventListener("submit", async (event) => {
+      event.preventDefault();
+      byId("erasure-outcome").textContent = await erased(byId("erasure-number").value, byId("erasure-code").value);
+    });
   }
 
   /**
@@ -87,19 +93,26 @@ class Corrections {
 
   #thank({ id, erasure_token: token, expires }, card) {
     const until = new Date(expires).toLocaleDateString("en", { dateStyle: "long" });
-    const note = html("p", { role: "status" }, `Thank you. It is kept until ${until} at the latest. To have it erased later, keep its number and code:`);
+    const note = html("p", { role: "status" }, `Thank you. It is kept until ${until} at the latest. To erase it later, at the end of this page, keep its number and code:`);
     const erase = html("button", { type: "button" }, "Erase it now");
     const receipt = html("div", { className: "receipt" }, note, html("code", {}, id), html("code", { className: "token" }, token), erase);
     erase.addEventListener("click", async () => {
-      try {
-        await call(`v1/feedback/${id}`, { method: "DELETE", headers: { "X-Erasure-Token": token } });
-        receipt.replaceChildren(html("p", { role: "status" }, "It has been erased."));
-      } catch (error) {
-        note.textContent = error.message;
-      }
+      note.textContent = await erased(id, token);
+      if (note.textContent === ERASED) receipt.replaceChildren(note);
     });
     card.after.replaceChildren(receipt);
     erase.focus();
+  }
+}
+
+/** Erases a correction; returns what came of it as a sentence. */
+async function erased(id, token) {
+  try {
+    await call(`v1/feedback/${id}`, { method: "DELETE", headers: { "X-Erasure-Token": token } });
+    return ERASED;
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    return error.message;
   }
 }
 

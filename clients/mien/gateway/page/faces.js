@@ -150,7 +150,7 @@ class Card {
     for (const [emotion, share] of Object.entries(face.probabilities)) this.#bar(emotion).show(share);
     if (onCorrect && !this.#after.hasChildNodes()) {
       const button = html("button", { type: "button", className: "link" }, "Not right?");
-      button.setAttribute("aria-label", `${name} is not ${face.emotion}? Correct it`);
+      button.setAttribute("aria-label", `Not right? Correct ${name.toLowerCase()}, ${face.emotion}`);
       button.addEventListener("click", onCorrect);
       this.#after.append(button);
     }

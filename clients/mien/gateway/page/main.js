@@ -15,6 +15,7 @@ const screen = {
 
   /** Says that something is going on; `share` of it is done, if that is known. */
   busy(text, share = null) {
+    if (byId("progress").hidden) this.say(text);
     byId("progress").hidden = false;
     if (byId("progress-text").textContent !== text) byId("progress-text").textContent = text;
     if (share === null) byId("progress-bar").removeAttribute("value");
@@ -75,7 +76,11 @@ function clear() {
   screen.say("");
   screen.faces.clear();
   byId("origin").textContent = "";
-  byId("player").pause();
+  for (const id of ["picture", "player"]) {
+    URL.revokeObjectURL(byId(id).src);
+    byId(id).removeAttribute("src");
+  }
+  byId("player").load();
   byId("timeline").replaceChildren();
   for (const id of ["timeline", "camera-bar", "result", "progress"]) byId(id).hidden = true;
   document.body.classList.remove("has-result");
@@ -89,6 +94,7 @@ function take(file) {
 }
 
 function listen() {
+  byId("choose").addEventListener("click", () => byId("file").click());
   byId("file").addEventListener("change", ({ target }) => {
     take(target.files[0]);
     target.value = "";
@@ -99,7 +105,7 @@ function listen() {
   for (const id of ["stop-camera", "cancel"]) {
     byId(id).addEventListener("click", () => {
       begin(async () => screen.say(id === "cancel" ? "Cancelled." : "The camera is off."));
-      byId("file").focus();
+      byId("choose").focus();
     });
   }
   document.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files[0]));

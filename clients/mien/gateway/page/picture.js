@@ -19,7 +19,8 @@ export async function showPicture(file, screen, signal) {
   body.append("image", file, "picture");
   const answer = await call("v1/detect", { method: "POST", body, signal });
   const picture = byId("picture");
-  await display(picture, file);
+  picture.src = URL.createObjectURL(file);
+  await picture.decode().catch(() => undefined);
   signal.throwIfAborted();
   screen.show(picture);
   const onCorrect = screen.corrections ? (face, card) => screen.corrections.ask(face, card, picture) : null;
@@ -27,10 +28,4 @@ export async function showPicture(file, screen, signal) {
   screen.origin(answer.faces.map((face) => face.model_version), answer.detector);
   screen.say(answer.reason ? `${answer.reason}.` : `${count(answer.faces.length, "face")} found.`);
   if (answer.reason) screen.problem(`${answer.reason}. Is a face seen from the front, upright and not too small?`);
-}
-
-async function display(picture, file) {
-  URL.revokeObjectURL(picture.src);
-  picture.src = URL.createObjectURL(file);
-  await picture.decode().catch(() => undefined);
 }

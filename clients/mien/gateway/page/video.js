@@ -109,13 +109,14 @@ class Course {
   }
 
   #showAt(time) {
-    const frame = this.#frameAt(time);
-    this.#screen.faces.show(frame.faces, this.#player.videoWidth || 1, this.#player.videoHeight || 1);
-    this.#timeline.mark(time, frame);
+    const index = this.#indexAt(time);
+    const faces = moved(this.#frames[index], this.#frames[index + 1], time);
+    this.#screen.faces.show(faces, this.#player.videoWidth || 1, this.#player.videoHeight || 1);
+    this.#timeline.mark(time, this.#frames[index]);
   }
 
-  /** The last frame looked at by then. */
-  #frameAt(time) {
+  /** Of the last frame looked at by then. */
+  #indexAt(time) {
     let low = 0;
     let high = this.#frames.length - 1;
     while (low < high) {
@@ -124,15 +125,24 @@ class Course {
       if (this.#frames[middle].time_s <= time + 0.01) low = middle;
       else high = middle - 1;
     }
-    return this.#frames[low];
+    return low;
   }
 }
 
-/** Whether this browser plays the file; it then shows its first frame. */
+/** A frame's faces at a time before the next: their boxes are on the way to where they are then. */
+function moved(frame, next, time) {
+  if (!next) return frame.faces;
+  const share = Math.max(0, (time - frame.time_s) / (next.time_s - frame.time_s));
+  return frame.faces.map((face) => {
+    const later = next.faces.find((other) => other.track === face.track);
+    return later ? { ...face, box: face.box.map((value, side) => value + (later.box[side] - value) * share) } : face;
+  });
+}
+
+/** Whether this browser plays the file; its size and duration are known then. */
 function canPlay(player, file, signal) {
-  URL.revokeObjectURL(player.src);
   return new Promise((resolve, reject) => {
-    player.addEventListener("loadeddata", () => resolve(true), { once: true, signal });
+    player.addEventListener("loadedmetadata", () => resolve(player.videoWidth > 0), { once: true, signal });
     player.addEventListener("error", () => resolve(false), { once: true, signal });
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
     player.src = URL.createObjectURL(file);

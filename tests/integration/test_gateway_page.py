@@ -1,0 +1,298 @@
+"""The page in a real browser, before a real gateway and a real Triton."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+from mien.gateway.keys import KeyFile
+from tests.conftest import ROOT, skip_or_fail
+from tests.gateways import running_gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page, Request
+
+    from serving import TritonServer
+    from tests.gateways import RunningGateway
+
+pytestmark = pytest.mark.integration
+
+PORTRAITS = ROOT / "docs/portraits"
+SIDE = 512
+HEAD = (120, 10, 330, 220)
+FPS, SECONDS = 10, 6
+MAX_PAGE_BYTES = 100_000
+HAPPY = re.compile(r"^happy [789]\d%$")
+TIMEOUT_MS = 15_000
+"""Machines that run the tests are busy with others."""
+
+expect.set_options(timeout=TIMEOUT_MS)
+
+
+def portrait(name: str) -> Image.Image:
+    with Image.open(PORTRAITS / name) as picture:
+        return picture.convert("RGB").resize((SIDE, SIDE))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a person may choose, and what the camera sees."""
+    folder = tmp_path_factory.mktemp("files")
+    one, other = portrait("astronaut.jpg"), portrait("grace_hopper.jpg")
+    one.save(folder / "one.jpg")
+    two = Image.new("RGB", (2 * SIDE, SIDE))
+    two.paste(one, (0, 0))
+    two.paste(other, (SIDE, 0))
+    two.save(folder / "two.jpg")
+    Image.new("RGB", (64, 64), "white").save(folder / "none.png")
+    (folder / "damaged.jpg").write_bytes((folder / "one.jpg").read_bytes()[:4000])
+    write_video(folder / "film.mp4", one.crop(HEAD).resize((200, 200)))
+    seen = io.BytesIO()
+    one.save(seen, "JPEG")
+    (folder / "camera.mjpeg").write_bytes(seen.getvalue())
+    return folder
+
+
+def write_video(path: Path, head: Image.Image) -> None:
+    """A face in the first half alone, in a codec that browsers play too."""
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"vp09"), FPS, (320, 240))
+    try:
+        for index in range(FPS * SECONDS):
+            frame = np.full((240, 320, 3), 90, np.uint8)
+            if index < FPS * SECONDS / 2:
+                frame[20:220, 60:260] = np.asarray(head)[..., ::-1]
+            writer.write(frame)
+    finally:
+        writer.release()
+
+
+@pytest.fixture(scope="module")
+def browser(files: Path) -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        skip_or_fail("Chromium is missing: make system-deps")
+    options = [
+        "--no-sandbox",  # it cannot have one as root
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={files / 'camera.mjpeg'}",
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, gateway: RunningGateway) -> Iterator[Page]:
+    """The page, opened; it must write nothing on the console and ask nobody else."""
+    page = browser.new_page()
+    page.set_default_timeout(TIMEOUT_MS)
+    said: list[str] = []
+    asked: list[Request] = []
+
+    def note(request: Request) -> None:  # Playwright marks its handlers; a list's own method cannot be
+        asked.append(request)
+
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", note)
+    page.goto(gateway.url)
+    yield page
+    page.close()
+    assert [text for text in said if "status of 4" not in text] == []  # the browser's own note of a refusal
+    origins = {urlsplit(request.url)[:2] for request in asked if not request.url.startswith("blob:")}
+    assert origins == {urlsplit(gateway.url)[:2]}
+
+
+def choose(page: Page, file: Path) -> None:
+    page.set_input_files("#file", file)
+
+
+def test_it_is_small_and_may_run_only_its_own_scripts(browser: Browser, gateway: RunningGateway) -> None:
+    sizes: list[int] = []
+    with browser.new_page() as page:
+        page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
+        answer = page.goto(gateway.url, wait_until="networkidle")
+        assert answer is not None
+        paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        print(f"\n{sum(sizes):,} bytes in {len(sizes)} answers; first paint after {paint:.0f} ms")
+        assert sum(sizes) < MAX_PAGE_BYTES
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        again = page.reload()
+        assert again is not None
+    with gateway.client() as client:
+        etag = client.get("/page/main.js").headers["etag"]
+        assert client.get("/page/main.js", headers={"If-None-Match": etag}).status_code == 304
+        assert client.get("/page/..%2Fpage.py").status_code == 404
+
+
+def test_a_photograph_shows_its_face_and_all_probabilities(page: Page, files: Path) -> None:
+    choose(page, files / "one.jpg")
+    box = page.get_by_role("radio")
+    expect(box).to_have_count(1)
+    expect(box).to_have_text(HAPPY)
+    expect(page.locator("#faces tr")).to_have_count(7)
+    expect(page.locator("#faces tr").filter(has_text="happy")).to_contain_text("%")
+    expect(page.locator("#origin")).to_have_text("Named by release 1 of the model. Faces found by haar.")
+    place, picture = box.bounding_box(), page.locator("#picture").bounding_box()
+    assert place is not None
+    assert picture is not None
+    middle = (place["x"] + place["width"] / 2 - picture["x"]) / picture["width"]
+    assert middle == pytest.approx(0.44, abs=0.03)
+    page.set_viewport_size({"width": 360, "height": 740})
+    narrow = page.locator("#picture").bounding_box()
+    moved = box.bounding_box()
+    assert narrow is not None
+    assert moved is not None
+    assert (moved["x"] + moved["width"] / 2 - narrow["x"]) / narrow["width"] == pytest.approx(middle, abs=0.02)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_the_keyboard_chooses_among_faces(page: Page, files: Path) -> None:
+    page.on("filechooser", lambda chooser: chooser.set_files(files / "two.jpg"))
+    page.reload()  # Playwright listens for certain from the next page on
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    faces = page.get_by_role("radio")
+    expect(faces).to_have_count(2)
+    first, second = faces.nth(0), faces.nth(1)
+    expect(first).to_be_checked()
+    for _ in range(3):  # past the camera's button and the frame rate
+        page.keyboard.press("Tab")
+    expect(first).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(second).to_be_focused()
+    expect(second).to_be_checked()
+    expect(first).not_to_be_checked()
+    expect(page.locator(".card.chosen")).to_contain_text("Face 2")
+
+
+def test_what_cannot_be_answered_is_told_in_a_sentence(page: Page, files: Path) -> None:
+    problem = page.get_by_role("alert")
+    choose(page, files / "none.png")
+    expect(problem).to_contain_text("No face detected.")
+    choose(page, files / "damaged.jpg")
+    expect(problem).to_contain_text("damaged")
+    expect(page.locator("#result")).to_be_hidden()
+    choose(page, files / "one.jpg")
+    expect(page.get_by_role("radio")).to_have_count(1)
+    expect(problem).to_be_hidden()
+
+
+def test_a_pasted_picture_is_looked_at(page: Page, files: Path) -> None:
+    page.evaluate(
+        """async (bytes) => {
+            const clipboardData = new DataTransfer();
+            clipboardData.items.add(new File([new Uint8Array(bytes)], "image.png", { type: "image/png" }));
+            document.dispatchEvent(new ClipboardEvent("paste", { clipboardData }));
+        }""",
+        list((files / "none.png").read_bytes()),
+    )
+    expect(page.get_by_role("alert")).to_contain_text("No face detected")
+
+
+def test_a_videos_timeline_seeks(page: Page, files: Path) -> None:
+    choose(page, files / "film.mp4")
+    slider = page.get_by_role("slider", name="Time in the video")
+    expect(slider).to_be_visible()
+    expect(page.get_by_role("radio", include_hidden=True)).to_have_text(HAPPY)
+    chart = slider.bounding_box()
+    assert chart is not None
+    slider.click(position={"x": chart["width"] * 0.75, "y": 20})
+    page.wait_for_function(f"Math.abs(document.getElementById('player').currentTime - {SECONDS * 0.75}) < 0.1")
+    expect(page.get_by_role("radio")).to_have_count(0)
+    expect(slider).to_have_attribute("aria-valuetext", "0:04.5, no face")
+    slider.press("Home")
+    expect(page.get_by_role("radio")).to_have_count(1)
+    slider.press("ArrowRight")
+    page.wait_for_function("document.getElementById('player').currentTime === 0.5")
+    page.get_by_text("As a table").click()
+    expect(page.locator("details tr")).to_have_count(2 * SECONDS)
+
+
+def test_the_camera_starts_with_consent_and_stops(page: Page, gateway: RunningGateway) -> None:
+    start = page.get_by_role("button", name="Use the camera")
+    start.click()
+    page.get_by_role("button", name="Not now").click()
+    expect(page.locator("#viewfinder")).to_be_hidden()
+
+    start.click()
+    page.get_by_role("button", name="I agree").click()
+    expect(page.get_by_role("radio")).to_have_text(HAPPY)
+    expect(page.locator("#pace")).to_contain_text("frames a second")
+    page.get_by_role("button", name="Stop the camera").click()
+    expect(page.locator("#viewfinder")).to_be_hidden()
+    assert page.evaluate("document.getElementById('viewfinder').srcObject") is None
+
+    start.click()
+    page.get_by_role("button", name="I agree").click()
+    expect(page.get_by_role("radio")).to_have_count(1)
+    # A browser without a window hides no tab, so the page is told that it is hidden.
+    page.evaluate(
+        """Object.defineProperty(document, "visibilityState", { value: "hidden" });
+        document.dispatchEvent(new Event("visibilitychange"));"""
+    )
+    expect(page.get_by_role("alert")).to_contain_text("you left this tab")
+    assert page.evaluate("document.getElementById('viewfinder').srcObject") is None
+
+
+def test_a_correction_goes_through_and_is_erased(page: Page, files: Path, gateway: RunningGateway) -> None:
+    choose(page, files / "one.jpg")
+    page.get_by_role("button", name="Not right?").click()
+    consent = page.get_by_role("checkbox")
+    expect(consent).not_to_be_checked()
+    page.get_by_label("It shows").select_option("surprise")
+    page.get_by_role("button", name="Send").click()  # the browser asks for the consent
+    expect(page.get_by_role("dialog")).to_be_visible()
+    consent.check()
+    page.get_by_role("button", name="Send").click()
+    number = page.locator(".receipt code").first.inner_text()
+    with gateway.client() as client:
+        kept = client.get(f"/v1/feedback/{number}").json()
+        assert (kept["predicted"], kept["corrected"], kept["release"]) == ("happy", "surprise", "1")
+        code = page.locator(".token").inner_text()
+        page.get_by_text("Erase a correction that you gave").click()
+        page.get_by_label("Number").fill(number)
+        page.get_by_label("Code", exact=True).fill(code[::-1])
+        page.get_by_role("button", name="Erase it", exact=True).click()
+        expect(page.locator("#erasure-outcome")).to_contain_text("not yours")
+        page.get_by_role("button", name="Erase it now").click()
+        expect(page.locator(".receipt")).to_have_text("It has been erased.")
+        assert client.get(f"/v1/feedback/{number}").status_code == 404
+
+
+def test_where_a_key_is_needed_the_page_asks_for_it(
+    browser: Browser, triton: TritonServer, tmp_path: Path, files: Path
+) -> None:
+    key = KeyFile(tmp_path / "keys.json").add("visitor")
+    settings = {"REQUIRE_KEYS": "true", "WORKERS": "1"}
+    with running_gateway(triton.endpoint, tmp_path, **settings) as gateway, browser.new_page() as page:
+        page.goto(gateway.url)
+        page.get_by_role("button", name="Use the camera").click()
+        page.get_by_role("button", name="I agree").click()
+        given = page.get_by_label("Key", exact=True)
+        given.fill(f"{key}x")
+        given.press("Enter")
+        expect(page.get_by_text("This API key is not known.")).to_be_visible()
+        given.fill(key)
+        given.press("Enter")
+        expect(page.get_by_role("radio")).to_have_count(1)
+        choose(page, files / "two.jpg")
+        expect(page.get_by_role("radio")).to_have_count(2)
+        assert key not in page.content()
+    assert key not in gateway.log
