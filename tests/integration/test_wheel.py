@@ -28,7 +28,7 @@ def test_it_holds_the_sdk_alone(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"mien"}
-    assert "mien/py.typed" in names
+    assert {"mien/py.typed", "mien/gateway/page/index.html", "mien/gateway/page/main.js"} <= set(names)
 
 
 @pytest.mark.integration

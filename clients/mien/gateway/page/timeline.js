@@ -122,14 +122,13 @@ export class Timeline {
     const paths = this.#emotions.map((emotion) => {
       const parts = seen.map((column) => {
         const sum = column.faces.reduce((total, face) => total + face.probabilities[emotion], 0);
-        const height = (sum / column.faces.length) * HEIGHT;
-        const top = HEIGHT - column.below - height;
-        column.below += height;
-        return `M${column.from.toFixed(1)} ${top.toFixed(2)}H${column.to.toFixed(1)}v${height.toFixed(2)}H${column.from.toFixed(1)}z`;
+        column.below += (sum / column.faces.length) * HEIGHT;
+        const top = (HEIGHT - column.below).toFixed(2);
+        return `M${column.from.toFixed(1)} ${top}H${column.to.toFixed(1)}V${HEIGHT}H${column.from.toFixed(1)}z`;
       });
       return svg("path", { d: parts.join(""), "data-emotion": emotion });
     });
-    this.#areas.replaceChildren(...paths);
+    this.#areas.replaceChildren(...paths.reverse()); // the lower ones cover the others
   }
 }
 
