@@ -51,8 +51,8 @@ def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[R
             **options,
         )
 
+    # Not CANCEL_NEW: on SQLite Prefect's server then waits a minute for its own lock.
     one_after_another = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
-    only_one = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
     data = {"data": str(settings.retrain_data)} if settings.retrain_data else {}
     release_flows = (getattr(operations, name) for name in operations.__all__)
     found = [
@@ -68,11 +68,11 @@ def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[R
         deploy(search_trials),
     ]
     interval = timedelta(seconds=settings.watch_interval_s)
+    found.append(deploy(collect_feedback, parameters=data, interval=interval, concurrency_limit=one_after_another))
     if settings.retrain_data:
-        found.append(deploy(watch_dataset, parameters=data, interval=interval, concurrency_limit=only_one))
-        found.append(deploy(collect_feedback, parameters=data, interval=interval, concurrency_limit=only_one))
+        found.append(deploy(watch_dataset, parameters=data, interval=interval, concurrency_limit=one_after_another))
     if read_traffic_settings().urls:
-        found.append(deploy(watch_drift, interval=interval, concurrency_limit=only_one))
+        found.append(deploy(watch_drift, interval=interval, concurrency_limit=one_after_another))
     return found
 
 

@@ -104,6 +104,27 @@ def collect_feedback(data: Path | None = None, settings: CollectionSettings | No
     return dataset
 
 
+def with_corrections(data: Path) -> Path:
+    """The dataset that a retraining with `data` takes: with the corrections that have been accepted, if there are any.
+
+    Args:
+        data: as `training.dataset.load` takes it. A dataset that has corrections in it is taken as it is.
+
+    Raises:
+        DatasetError: it cannot be read.
+        FeedbackUnavailableError: the feedback store cannot be reached.
+    """
+    folder = read_settings().state.resolve() / "feedback" / "datasets"
+    if data.resolve().parent == folder:
+        return data
+    with closing(FeedbackStore(FeedbackSettings())) as store:
+        if not store.is_there() or not (accepted := store.accepted()):
+            return data
+        datasets = FeedbackDatasets(folder)
+        with datasets.alone():
+            return _build(store, datasets, accepted, data, read_collection_settings().weight)
+
+
 def _build(
     store: FeedbackStore, datasets: FeedbackDatasets, accepted: Sequence[Correction], data: Path | None, weight: int
 ) -> Path:
@@ -120,7 +141,7 @@ def _build(
     }
     dataset = datasets.build(base, faces, weight)
     # What was erased while it was made.
-    _take_out_erased(datasets, store.accepted())
+    datasets.keep_only({correction.id for correction in store.accepted()})
     datasets.remove_old()
     return dataset
 

@@ -66,7 +66,13 @@ class Outcome:
 
 @flow(name="retrain", log_prints=True)
 def retrain(
-    data: Path, config: str = "quick", *, promote: bool = True, accept_anyway: str = "", budgets: Budgets | None = None
+    data: Path,
+    config: str = "quick",
+    *,
+    promote: bool = True,
+    accept_anyway: str = "",
+    budgets: Budgets | None = None,
+    feedback: bool = True,
 ) -> Outcome:
     """Dataset check, fit, export, evaluation, gate, publication, promotion.
 
@@ -76,6 +82,7 @@ def retrain(
         promote: serve the release, if the gate lets it pass; otherwise it is only published.
         accept_anyway: a reason to promote a candidate that the gate refuses.
         budgets: the gate's limits.
+        feedback: train with the accepted corrections too.
 
     Raises:
         NoServerError: no server runs that could serve the release; nothing has been begun.
@@ -87,6 +94,8 @@ def retrain(
         running_server(settings, EMOTION)
     runs = settings.state.resolve() / "runs"
     with only_run(runs, UUID(flow_run.id)):
+        if feedback:
+            data = add_feedback(data)
         return _retrain(data, config, runs, promote=promote, accept_anyway=accept_anyway, budgets=budgets or Budgets())
 
 
@@ -103,6 +112,17 @@ def _retrain(data: Path, config: str, runs: Path, *, promote: bool, accept_anywa
     if promote:
         promote_release(release, accept_anyway or "passed the gate")
     return Outcome(run, release, promote, decision.sentence)
+
+
+@task(cache_policy=NO_CACHE)
+def add_feedback(data: Path) -> Path:
+    """The dataset with the corrections that people gave and a reviewer accepted; itself if there are none."""
+    from flows.feedback_collection import with_corrections
+
+    dataset = with_corrections(data)
+    if dataset != data:
+        get_run_logger().info("%s is %s with the accepted corrections", dataset, data)
+    return dataset
 
 
 @task(cache_policy=NO_CACHE)

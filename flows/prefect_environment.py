@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
+import tempfile
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flows.settings import FlowSettings
     from serving import ServingSettings
 
@@ -20,8 +25,10 @@ def prepare(serving: ServingSettings, flows: FlowSettings) -> None:
     Raises:
         SettingsError: the state folder cannot be made.
     """
+    api = os.environ.get("PREFECT_API_URL", flows.prefect_api)
     for name, value in variables(serving).items():
-        os.environ.setdefault(name, value)
+        if name != "PREFECT_API_AUTH_STRING" or api == flows.prefect_api:  # another server has another password
+            os.environ.setdefault(name, value)
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the export needs it, and a process has one
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "PREFECT_API_URL" not in os.environ and answers(flows.prefect_api):
@@ -37,6 +44,7 @@ def variables(serving: ServingSettings) -> dict[str, str]:
     serving.create_state()
     home = serving.state.resolve() / "prefect"
     home.mkdir(exist_ok=True)  # Prefect waits in vain for a database in a folder that is not there
+    login = _login(login_path(serving))
     return {
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -45,10 +53,29 @@ def variables(serving: ServingSettings) -> dict[str, str]:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
         # In memory, a restart of the server would forget who holds a place, and the place would never be free again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        # Whoever may use the API may run commands: no other user of this machine, no page in the operator's browser.
+        "PREFECT_SERVER_API_AUTH_STRING": login,
+        "PREFECT_API_AUTH_STRING": login,
         "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,mien,serving,training",
         # A run that gives no sign of life for three of these is ended (flows/automations.py).
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     }
+
+
+def login_path(serving: ServingSettings) -> Path:
+    """Where the local server's name and password are: what its page asks for."""
+    return serving.state.resolve() / "prefect" / "login"
+
+
+def _login(path: Path) -> str:
+    """Name and password of the local server, made at the first use."""
+    if not path.exists():
+        with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # 0600, and whole before it has its name
+            file.write(f"mien:{secrets.token_urlsafe(24)}")
+            file.flush()
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(file.name)
+    return path.read_text()
 
 
 def answers(api: str) -> bool:

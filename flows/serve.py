@@ -59,6 +59,7 @@ def serve(
             typer.echo(f"  gateway   {rest.url}")
         if orchestration:
             typer.echo(f"  Prefect   {orchestration.url} (its first start takes a minute)")
+            typer.echo(f"  login     {orchestration.login} has what its page asks for")
         for companion in beside:
             typer.echo(f"  log       {companion.log}")
         watching.append(threading.Thread(target=companions.run, args=(beside, stop)))
@@ -111,6 +112,7 @@ class OrchestrationPlan:
     """Prefect's server and a worker that are to be started."""
 
     environment: dict[str, str]
+    login: Path
     logs: Path
     url: str
     port: int
@@ -128,7 +130,8 @@ class OrchestrationPlan:
         port = take_port(flow_settings.prefect_port, "MIEN_PREFECT_PORT")
         environment = prefect_environment.variables(settings) | os.environ
         environment["PREFECT_API_URL"] = environment["PREFECT_UI_API_URL"] = flow_settings.prefect_api
-        return cls(environment, settings.log_path.parent, f"http://{LOOPBACK}:{port}", port)
+        login = prefect_environment.login_path(settings)
+        return cls(environment, login, settings.log_path.parent, f"http://{LOOPBACK}:{port}", port)
 
     def companions(self, gateway_url: str) -> list[Companion]:
         """Prefect's server and a worker, which watches the traffic of the gateway at `gateway_url` if there is one."""

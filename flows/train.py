@@ -29,6 +29,7 @@ def train(
         str, typer.Option(metavar="REASON", help="Promote a candidate that the gate refuses; the reason is kept.")
     ] = "",
     promote: Annotated[bool, typer.Option(help="Serve the release; otherwise it is only published.")] = True,
+    feedback: Annotated[bool, typer.Option(help="Train with the accepted corrections too.")] = True,
 ) -> None:
     """Check a dataset, train, export, hold against the release that is served, publish and promote.
 
@@ -42,7 +43,7 @@ def train(
     prefect_environment.prepare(settings, read_flow_settings())
     from flows.pipeline import retrain
 
-    outcome = retrain(data.resolve(), config, promote=promote, accept_anyway=accept_anyway)
+    outcome = retrain(data.resolve(), config, promote=promote, accept_anyway=accept_anyway, feedback=feedback)
     typer.echo(f"{outcome.decision}\nRelease {outcome.release} is {'served' if outcome.served else 'published'}.")
     typer.echo(f"Report: {outcome.run / 'report.html'}")
 

@@ -96,19 +96,19 @@ def make_server(local_triton: None) -> Iterator[MakeServer]:
 class WaitUntil(Protocol):
     """Waits for a condition; the test fails if it does not come true in time."""
 
-    def __call__(self, condition: Callable[[], object], *, timeout_s: float = 30.0) -> None: ...
+    def __call__(self, condition: Callable[[], object], *, timeout_s: float = 30.0, every_s: float = 0.05) -> None: ...
 
 
 @pytest.fixture(scope="session")
 def wait_until() -> WaitUntil:
     """`wait_until(condition)`, for what happens in another process."""
 
-    def wait(condition: Callable[[], object], *, timeout_s: float = 30.0) -> None:
+    def wait(condition: Callable[[], object], *, timeout_s: float = 30.0, every_s: float = 0.05) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
                 pytest.fail(f"waited {timeout_s:g} s in vain for {inspect.getsource(condition).strip()}")
-            time.sleep(0.05)
+            time.sleep(every_s)
 
     return wait
 

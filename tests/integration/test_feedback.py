@@ -10,7 +10,7 @@ from prefect.logging import disable_run_logger
 
 from flows import feedback_collection
 from flows.errors import FlowError
-from flows.feedback_collection import FEEDBACK_READY, CollectionSettings, collect_feedback
+from flows.feedback_collection import FEEDBACK_READY, CollectionSettings, collect_feedback, with_corrections
 from mien.gateway.command import main
 from tests.gateways import running_gateway
 from tests.unit.training.faces import picture, png, write_tree
@@ -58,6 +58,7 @@ def test_a_correction_travels_from_rest_into_training_data_and_out_again(
     monkeypatch.setenv("MIEN_STATE", str(tmp_path))
     settings = CollectionSettings(batch=2, weight=2)
     assert collect_feedback.fn(base, settings) is None  # nobody ever gave any
+    assert with_corrections(base) == base
     with running_gateway("127.0.0.1:9", tmp_path) as gateway, gateway.client() as client:
         given = [give(client, number) for number in range(3)]
         ids = [identifier for identifier, _ in given]
@@ -78,6 +79,9 @@ def test_a_correction_travels_from_rest_into_training_data_and_out_again(
         assert erased.status_code == 204
         assert collect_feedback.fn(base, settings) is None
         assert corrections_in(load(dataset)) == {ids[1]: 2}
+        # Whatever else starts a retraining, what was accepted is trained with.
+        assert corrections_in(load(with_corrections(base))) == {ids[1]: 2}
+        assert with_corrections(dataset) == dataset
         assert not [path for path in tmp_path.rglob("*") if ids[0] in path.name]
         # Nothing of a picture is in what the gateway logs.
         assert "PNG" not in gateway.log
