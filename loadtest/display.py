@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.table import Table
 
 from loadtest import report
@@ -51,9 +52,9 @@ def probe_line(probe: Probe, summary: Summary) -> str:
 
 
 def _callers(summary: Summary) -> Table:
-    table = Table(title="Callers", title_justify="left")
+    table = Table(title="Callers", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("users")
-    for name in ("answered", "failed", "a second", "p50 ms", "p95", "p99", "p99.9", "max", "p99 once sent"):
+    for name in ("answered", "failed", "/s", "p50 ms", "p95", "p99", "p99.9", "max", "p99 sent"):
         table.add_column(name, justify="right")
     for kind in summary.kinds:
         shown = [kind.percentiles_ms[percent] for percent in (50.0, 95.0, 99.0, 99.9)]
@@ -63,9 +64,9 @@ def _callers(summary: Summary) -> Table:
 
 
 def _models(summary: Summary) -> Table:
-    table = Table(title="Triton, by its own counters", title_justify="left")
+    table = Table(title="Triton, by its own counters", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("model")
-    for name in ("requests", "failed", "faces", "executions", "faces each", "queue ms", "compute ms"):
+    for name in ("requests", "failed", "faces", "batches", "size", "queue ms", "compute ms"):
         table.add_column(name, justify="right")
     for model in summary.server.models:
         table.add_row(

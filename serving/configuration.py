@@ -64,6 +64,34 @@ def change_configs(model: Path, change: Callable[[ModelConfig], None]) -> None:
             write_durably(path, text_format.MessageToString(after).encode())
 
 
+def write_config_set(model: Path, name: str, change: Callable[[ModelConfig], None]) -> None:
+    """Write ``configs/<name>.pbtxt`` of a model: its ``config.pbtxt`` with `change`.
+
+    Raises:
+        RepositoryError: the configuration is missing, cannot be parsed, or the new one cannot be written.
+    """
+    config = read_config(model / CONFIG_NAME)
+    change(config)
+    path = model / CONFIG_SETS / f"{name}.pbtxt"
+    path.parent.mkdir(exist_ok=True)
+    write_durably(path, text_format.MessageToString(config).encode())
+
+
+def check_config_set(repository: Path, name: str) -> None:
+    """Hold a config set's name against the models that have one.
+
+    Raises:
+        RepositoryError: no model has one of that name: each would silently be served with its own configuration.
+    """
+    if next(repository.glob(f"*/{CONFIG_SETS}/{name}.pbtxt"), None):
+        return
+    known = sorted({path.stem for path in repository.glob(f"*/{CONFIG_SETS}/*.pbtxt")})
+    raise RepositoryError(
+        f"No model in {repository} has a configuration of the set {name!r} (MIEN_CONFIG_SET); there are"
+        f" {', '.join(known) or 'no sets'}. `make tune` writes one."
+    )
+
+
 def serve_versions(model: Path, versions: Iterable[int]) -> None:
     """Have a server load exactly these versions of a model, when it loads the model the next time."""
     wanted = sorted(set(versions))

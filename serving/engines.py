@@ -37,6 +37,7 @@ class ServerPlan:
         token: a name that no other run has; it begins the names of shared memory segments and is the container's name.
         admin_key: what a control call must show.
         exit_timeout_s: how long requests in flight may take to finish at a stop.
+        config_set: name of the configurations to serve with; empty for the models' own.
     """
 
     repository: Path
@@ -46,6 +47,7 @@ class ServerPlan:
     token: str
     admin_key: str = field(repr=False)
     exit_timeout_s: int
+    config_set: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ def tritonserver_arguments(
         f"--model-repository={repository}",
         "--model-control-mode=explicit",
         *(f"--load-model={model}" for model in plan.models),
+        *([f"--model-config-name={plan.config_set}"] if plan.config_set else []),
         "--disable-auto-complete-config",
         "--strict-readiness=false",
         "--allow-http=false",

@@ -16,6 +16,7 @@ import psutil
 
 from mien.contract import ENSEMBLES
 from serving import keeper
+from serving.configuration import check_config_set
 from serving.control import ServerControl
 from serving.engines import ServerPlan, create_engine
 from serving.errors import ControlError, ServerStartError
@@ -190,6 +191,8 @@ class TritonServer:
             # A restart serves what it served before, whatever has been shipped meanwhile.
             install_shipped(ModelRepository(self.settings.shipped_repository), repository.path)
         self.releases = {ensemble.name: prepare_start(repository, ensemble) for ensemble in ENSEMBLES}
+        if self.settings.config_set:
+            check_config_set(repository.path, self.settings.config_set)
         return repository
 
     def _launch(self, repository: ModelRepository) -> None:
@@ -204,6 +207,7 @@ class TritonServer:
             token=token,
             admin_key=self.admin_key,
             exit_timeout_s=self.settings.exit_timeout_s,
+            config_set=self.settings.config_set,
         )
         launch = self._engine.launch(plan)
         # Before the process: what is not on record could not be cleared away by a later start.

@@ -32,6 +32,8 @@ class ServingSettings(BaseSettings):
         state: folder of everything the server writes, created with mode 0700.
         model_repository: the working copy that the server loads from and that publishing writes.
         shipped_repository: where the working copy is made from.
+        config_set: name of the configurations that models are served with, where they have one of that name
+            (``configs/<name>.pbtxt``); empty for ``config.pbtxt``.
         release_store: where hosts share releases: a folder, ``file:///…`` or ``s3://bucket/prefix``; None for nowhere.
         engine: ``wheel`` runs the binary in nvidia-pytriton's wheel, ``docker`` NVIDIA's container.
         triton_environment: the virtual environment of the wheel's binary.
@@ -50,6 +52,7 @@ class ServingSettings(BaseSettings):
     state: Path = Path(".mien")
     model_repository: Path = Field(default_factory=lambda data: Path(data["state"]) / "model_repository")
     shipped_repository: Path = CHECKOUT / "model_repository"
+    config_set: str = Field(default="", pattern=r"^[\w-]*$")
     release_store: str | None = None
     engine: EngineName = Field(default_factory=_default_engine)
     triton_environment: Path = CHECKOUT / ".venv-triton"
