@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -214,10 +215,12 @@ def tune(name: str, callers: int, seconds: float, rounds: int, console: Console)
 
 def show(trials: Iterable[Trial], best: Trial, console: Console) -> None:
     """Print what was tried, the best first."""
-    table = Table("instances", "threads", "preprocess", "delay µs", "preferred", "faces/s", "p50 ms, 1 caller", "ratio")
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), caption="p50: of one caller; ratio: to the one as it is")
+    for name in ("inst.", "threads", "prep.", "delay µs", "preferred", "faces/s", "p50 ms", "ratio"):
+        table.add_column(name, justify="right", no_wrap=True)
     for trial in sorted(trials, key=lambda trial: (len(trial.ratios), trial.ratio), reverse=True):
         tuning = trial.tuning
-        cells = ("as it is", "", "", "", "")
+        cells = ("as is", "", "", "", "")
         if tuning:
             preferred = ",".join(map(str, tuning.preferred_batches)) or "-"
             numbers = (tuning.instances, tuning.threads, tuning.preprocess_instances, tuning.queue_delay_us)

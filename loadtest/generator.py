@@ -28,6 +28,9 @@ CHECKOUT = LOCUSTFILE.parent.parent
 
 USER_CLASSES = {"grpc": "GrpcUser", "pipeline": "PipelineUser", "rest": "RestUser"}
 
+LIFELINE = "MIEN_LOADTEST_LIFELINE"
+"""Variable that tells Locust's processes which pipe closes when the command has died."""
+
 EXIT_S = 20.0
 """How long Locust may take to end once it has been told to; then it is killed."""
 
@@ -128,11 +131,11 @@ def _running(arguments: list[str], environment: dict[str, str], log: IO[bytes]) 
     lifeline, ours = os.pipe()
     try:
         process = subprocess.Popen(
-            [*_locust(), "--lifeline", str(lifeline), *arguments],
+            [*_locust(), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=os.environ | {"PYTHONPATH": str(CHECKOUT)} | environment,
+            env=os.environ | {"PYTHONPATH": str(CHECKOUT), LIFELINE: str(lifeline)} | environment,
             pass_fds=(lifeline,),
             start_new_session=True,
             text=True,

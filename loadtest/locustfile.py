@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import locust.runners
 from locust import events
 
-from loadtest.users import MienUser, PlannedShape, install
+from loadtest.users import MienUser, PlannedShape, install, watch_lifeline
 from mien.errors import MienError
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ def add_options(parser: LocustArgumentParser, **_: Any) -> None:  # noqa: ANN401
     """Add Mien's options."""
     parser.add_argument("--plan", default="", help="the load test, as JSON", include_in_web_ui=False)
     parser.add_argument("--result", default="", help="file for the result", include_in_web_ui=False)
-    parser.add_argument("--lifeline", type=int, default=-1, help="end at the end of this pipe", include_in_web_ui=False)
 
 
 def set_up(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - Locust's own signature
@@ -55,5 +54,6 @@ def set_up(environment: Environment, **_: Any) -> None:  # noqa: ANN401 - Locust
         sys.exit(f"Error: {error}")
 
 
+watch_lifeline()
 events.init_command_line_parser.add_listener(add_options)
 events.init.add_listener(set_up)

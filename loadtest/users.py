@@ -17,6 +17,7 @@ from locust.runners import WorkerRunner
 
 from loadtest import shapes
 from loadtest.callers import create_caller
+from loadtest.generator import LIFELINE
 from loadtest.plan import LoadPlan
 from loadtest.record import NOT_SENT, Record
 from loadtest.settings import LoadTestSettings
@@ -209,8 +210,6 @@ def install(environment: Environment) -> None:
     """
     grpc_gevent.init_gevent()  # before any channel, and in each process after it was forked
     options: Any = environment.parsed_options
-    if options.lifeline >= 0:
-        gevent.spawn(_end_with_the_parent, options.lifeline)
     session = MienUser.session = Session(environment)
     events = environment.events
     events.test_stop.add_listener(lambda **_: session.close())
@@ -244,7 +243,16 @@ def _install_worker(environment: Environment, session: Session) -> None:
     environment.events.report_to_master.add_listener(report)
 
 
+def watch_lifeline() -> None:
+    """End this process, and those it forks later, when whoever started it is gone: nobody will read the result.
+
+    To be called as soon as Locust loads its users: a worker that still waits for its master knows of no events.
+    """
+    lifeline = os.environ.get(LIFELINE)
+    if lifeline:
+        gevent.spawn(_end_with_the_parent, int(lifeline))
+
+
 def _end_with_the_parent(lifeline: int) -> None:
-    """Wait until whoever started this process is gone, and end: nobody will read the result."""
     gevent.socket.wait_read(lifeline)
     os._exit(1)
