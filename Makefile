@@ -36,7 +36,7 @@ install: $(UV) python ## Everything that tests and training need
 	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-triton $(UV) sync --quiet --locked --group savedmodel --project serving/local_triton
 
 # ---- what Mien does -----------------------------------------------------------------------------------------------------
-.PHONY: demo serve train retrain bench
+.PHONY: demo serve train retrain loadtest tune bench
 demo: install-serving ## A real Triton classifies the faces of two photographs (PHOTOS="…" for yours)
 	@$(RUN) -m tools.demo $(PHOTOS)
 
@@ -50,6 +50,12 @@ train: install ## Train and report: DATA=fer2013.zip CONFIG=quick (RUN_DIR=… r
 retrain: install ## Train, hold against what is served, publish, promote: DATA=… CONFIG=quick (ACCEPT="reason" overrules the gate)
 	@test -n "$(DATA)" || { echo "make retrain needs DATA=…, like make train." >&2; exit 2; }
 	@$(RUN) -m flows.train "$(DATA)" --config "$(or $(CONFIG),quick)" $(if $(ACCEPT),--accept-anyway "$(ACCEPT)")
+
+loadtest: install ## Load on what `make serve` runs: LOADTEST="run --users grpc=4 --duration 30 --p99-ms 50", or "find-capacity"
+	@$(RUN) -m loadtest $(or $(LOADTEST),run --users grpc=4 --duration 30)
+
+tune: install ## Which model configuration serves most on this machine, written as config set `tuned` (TUNE="--rounds 3")
+	@$(RUN) -m benchmarks.tune $(TUNE)
 
 bench: install ## What serving costs, beside ONNX Runtime in process (BENCH="--rounds 5"); with DATA=… int8 as well
 	@$(RUN) -m benchmarks.serving $(BENCH)
