@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -25,7 +26,8 @@ import pytest
 
 from tests import postgres
 from tests.conftest import skip_or_fail
-from tests.unit.training.faces import write_tree
+from tests.unit.training.faces import picture, png, write_tree
+from training.dataset import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 120.0
+PATIENTLY = {"timeout_s": 120.0, "every_s": 1.0}  # Prefect's server has other things to do than to answer us
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,15 @@ class House:
         identity: str = found["id"]
         return identity
 
+    def pause(self, flow: str) -> None:
+        """Have the schedule of the flow's deployment rest."""
+        self.call("PATCH", f"deployments/{self.deployment(flow)}", {"paused": True})
+
+    @property
+    def login(self) -> tuple[str, str]:
+        name, _, password = (self.state / "prefect/login").read_text().partition(":")
+        return name, password
+
     @contextmanager
     def retraining(self) -> Iterator[None]:
         """Be a retraining that somebody started from a shell and that takes its time."""
@@ -89,7 +100,7 @@ class House:
     def call(self, method: str, path: str, body: object) -> Any:  # noqa: ANN401 (whatever JSON the API answers)
         """Ask Prefect's API; like its own client, once more where its database was locked for a moment."""
         for _ in range(20):
-            answer = httpx.request(method, f"{self.api}/{path}", json=body, timeout=60)
+            answer = httpx.request(method, f"{self.api}/{path}", json=body, auth=self.login, timeout=60)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
         answer.raise_for_status()
@@ -142,8 +153,9 @@ def house(
         "MIEN_PREFECT_PORT": str(port),
         "MIEN_RETRAIN_DATA": str(write_tree(folder / "faces")),
         "MIEN_RETRAIN_CONFIG": str(folder / "none.py"),  # so that a run ends soon
-        "MIEN_WATCH_INTERVAL_S": "5",
+        "MIEN_WATCH_INTERVAL_S": "15",
         "MIEN_NOTIFY_URL": hook,
+        "MIEN_FEEDBACK_BATCH": "1",
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "3",
     }
@@ -177,21 +189,22 @@ def postgres_address() -> Iterator[str]:
 
 @on_every_database
 def test_schedules_and_events_start_runs_that_do_not_overlap(house: House, wait_until: WaitUntil) -> None:
-    for watcher in ("watch-dataset", "watch-drift"):  # the schedule of each fires
-        wait_until(lambda flow=watcher: "Completed" in house.states(flow), timeout_s=PATIENCE_S)
-        house.call("PATCH", f"deployments/{house.deployment(watcher)}", {"paused": True})
+    for other in ("watch-drift", "collect-feedback"):  # two cores are few for three watchers that look all the time
+        house.pause(other)
+    wait_until(lambda: "Completed" in house.states("watch-dataset"), **PATIENTLY)  # its schedule fired
+    house.pause("watch-dataset")
     with house.retraining():
         house.emit("mien.feedback.ready", "mien.feedback")
-        wait_until(lambda: house.states("retrain") == ["Running"], timeout_s=PATIENCE_S)
+        wait_until(lambda: house.states("retrain") == ["Running"], **PATIENTLY)
         house.emit("mien.drift.detected", "mien.release.emotion", data="/elsewhere")
-        wait_until(lambda: house.states("retrain") == ["Running", "AwaitingConcurrencySlot"], timeout_s=PATIENCE_S)
-    wait_until(lambda: house.states("retrain") == ["Failed", "Failed"], timeout_s=PATIENCE_S)
+        wait_until(lambda: house.states("retrain") == ["Running", "AwaitingConcurrencySlot"], **PATIENTLY)
+    wait_until(lambda: house.states("retrain") == ["Failed", "Failed"], **PATIENTLY)
     first, second = house.runs("retrain")
     assert first["parameters"]["data"] == str(house.data)
     assert second["parameters"]["data"] == "/elsewhere"
     assert second["start_time"] > first["end_time"]
     assert "There is no configuration file" in first["state"]["message"]
-    wait_until(lambda: len(house.told) >= 2, timeout_s=PATIENCE_S)
+    wait_until(lambda: len(house.told) >= 2, **PATIENTLY)
     assert house.told[0]["subject"] == "retrain failed"
     assert "There is no configuration file" in house.told[0]["text"]
 
@@ -202,8 +215,26 @@ def test_a_changed_dataset_starts_a_retraining(house: House, wait_until: WaitUnt
     shutil.copy(last, first)
     before = len(house.runs("retrain"))
     house.call("POST", f"deployments/{house.deployment('watch-dataset')}/create_flow_run", {})  # as a person may
-    wait_until(lambda: len(house.runs("retrain")) > before, timeout_s=PATIENCE_S)
-    assert house.runs("retrain")[-1]["parameters"]["data"] == str(house.data)
+    wait_until(lambda: len(house.runs("retrain")) > before, **PATIENTLY)
+    assert house.runs("retrain")[before]["parameters"]["data"] == str(house.data)
+    wait_until(lambda: house.states("retrain")[before] == "Failed", **PATIENTLY)
+
+
+@on_sqlite
+def test_a_correction_travels_from_the_gateway_into_a_retraining(house: House, wait_until: WaitUntil) -> None:
+    (gateway,) = re.findall(r"gateway +(http://\S+)", house.output.read_text())
+    wait_until(lambda: httpx.get(f"{gateway}/health").is_success, **PATIENTLY)
+    fields = {"predicted": "happy", "corrected": "fear", "release": "1", "consent": "true"}
+    given = httpx.post(f"{gateway}/v1/feedback", data=fields, files={"image": ("face.png", png(picture(1, 96)))})
+    identifier = given.raise_for_status().json()["id"]
+    httpx.post(f"{gateway}/v1/feedback/{identifier}/review", json={"decision": "accepted"}).raise_for_status()
+    before = len(house.runs("retrain"))
+    house.call("POST", f"deployments/{house.deployment('collect-feedback')}/create_flow_run", {})
+    wait_until(lambda: len(house.runs("retrain")) > before, **PATIENTLY)
+    dataset = Path(house.runs("retrain")[before]["parameters"]["data"])
+    assert dataset.is_relative_to(house.state / "feedback")
+    assert any(identifier in name for name in load(dataset).train.names)
+    wait_until(lambda: house.states("retrain")[before] == "Failed", **PATIENTLY)
 
 
 @on_every_database
@@ -213,21 +244,30 @@ def test_a_run_without_a_sign_of_life_is_ended(house: House, wait_until: WaitUnt
     running = {"type": "RUNNING", "name": "Running"}
     run = house.call("POST", "flow_runs/", {"flow_id": flow["id"], "state": running})
     house.emit("prefect.flow-run.heartbeat", f"prefect.flow-run.{run['id']}", ago=timedelta(seconds=85))
-    wait_until(lambda: house.states("gone") == ["Crashed"], timeout_s=PATIENCE_S)
+    wait_until(lambda: house.states("gone") == ["Crashed"], **PATIENTLY)
+
+
+@on_sqlite
+def test_nobody_starts_anything_without_the_login(house: House) -> None:
+    deployment = f"{house.api}/deployments/{house.deployment('retrain')}/create_flow_run"
+    assert httpx.post(deployment, json={}).status_code == httpx.codes.UNAUTHORIZED
+    assert httpx.post(deployment, json={}, auth=("mien", "guessed")).status_code == httpx.codes.UNAUTHORIZED
+    assert (house.state / "prefect/login").stat().st_mode & 0o077 == 0
 
 
 @on_sqlite
 def test_a_worker_that_is_killed_comes_back_and_ends_what_was_lost(house: House, wait_until: WaitUntil) -> None:
+    before = len(house.runs("retrain"))
     with house.retraining():
         house.emit("mien.feedback.ready", "mien.feedback")
-        wait_until(lambda: house.states("retrain")[-1] == "Running", timeout_s=PATIENCE_S)
+        wait_until(lambda: house.states("retrain")[before:] == ["Running"], **PATIENTLY)
         for command in ("prefect worker start", "prefect.engine"):
             for pid in _processes(house, command):
                 os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: house.states("retrain")[-1] == "Crashed", timeout_s=PATIENCE_S)
-    assert "lost when its worker ended" in house.runs("retrain")[-1]["state"]["message"]
+        wait_until(lambda: house.states("retrain")[before] == "Crashed", **PATIENTLY)
+    assert "lost when its worker ended" in house.runs("retrain")[before]["state"]["message"]
     assert "Prefect's worker ended" in house.output.read_text()
-    wait_until(lambda: _processes(house, "prefect worker start"), timeout_s=PATIENCE_S)
+    wait_until(lambda: _processes(house, "prefect worker start"), **PATIENTLY)
 
 
 @on_sqlite
