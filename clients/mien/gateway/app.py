@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from mien.gateway import camera, operations, page, pictures, refusals, videos
+from mien.gateway import camera, operations, page, pictures, refusals, tracing, videos
 from mien.gateway.feedback import routes as feedback
 from mien.gateway.feedback.desk import FeedbackDesk
 from mien.gateway.feedback.settings import FeedbackSettings
@@ -52,8 +52,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with gateway, desk:
-            yield
+        with tracing.exporting():
+            async with gateway, desk:
+                yield
 
     app = FastAPI(
         title="Mien",

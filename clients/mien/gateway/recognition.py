@@ -12,7 +12,7 @@ import numpy as np
 
 from mien.deadline import Deadline
 from mien.detectors import HaarDetector, load_detector
-from mien.gateway import decoding, processes
+from mien.gateway import decoding, processes, tracing
 from mien.gateway.decoding import Decoder, LocatedPicture, WorkerLimits
 from mien.gateway.processes import WorkerProcess
 from mien.gateway.refusals import RequestRefusedError
@@ -82,7 +82,8 @@ class Recognizer:
         """
         check_picture(content)
         deadline = Deadline(self._client.settings.deadline_s)
-        located = await self._locate(content, deadline.remaining_s())
+        with tracing.part_span("detect"):
+            located = await self._locate(content, deadline.remaining_s())
         (recognition,) = await self.classify([located], request_id, deadline.remaining_s())
         return recognition
 
@@ -96,7 +97,9 @@ class Recognizer:
         """
         started = time.perf_counter()
         crops = np.concatenate([picture.crops for picture in pictures])
-        answer = await self._client.classify(crops, deadline_s=deadline_s, request_id=request_id)
+        with tracing.part_span("infer") as span:
+            span.set_attribute("mien.faces", len(crops))
+            answer = await self._client.classify(crops, deadline_s=deadline_s, request_id=request_id)
         infer_s = time.perf_counter() - started
         rows = iter(range(len(answer)))
         return [

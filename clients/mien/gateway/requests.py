@@ -1,4 +1,4 @@
-"""What surrounds every request: an id, safe headers, a line in the log, the metrics, and a last answer if all fails."""
+"""What surrounds every request: id, span, safe headers, a log line, the metrics, and a last answer if all fails."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 
-from mien.gateway import refusals
+from mien.gateway import refusals, tracing
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from mien.gateway.measurements import GatewayMetrics
@@ -73,7 +74,11 @@ class RequestScope:
                     headers.setdefault(name, value)
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id), self._metrics.in_flight.track_inprogress():
+        with (
+            tracing.request_span(scope) as span,
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            self._metrics.in_flight.track_inprogress(),
+        ):
             try:
                 await self._app(scope, receive, send_with_headers)
             except Exception:
@@ -83,14 +88,15 @@ class RequestScope:
                 last = refusals.answer(HTTPStatus.INTERNAL_SERVER_ERROR, refusals.UNEXPECTED)
                 await last(scope, receive, send_with_headers)
             finally:
-                self._note(scope, status, time.perf_counter() - started)
+                self._note(scope, span, status, time.perf_counter() - started)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, span: Span, status: int, seconds: float) -> None:
         # The template of the path: a label for each path that somebody tries would fill the memory.
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if route != "unmatched" else "any"
         self._metrics.requests.labels(method, route, status).inc()
         self._metrics.seconds.labels(method, route).observe(seconds)
+        tracing.end_request(span, scope["state"]["request_id"], method, route, status)
         key = scope["state"].get("key")
         fields = {"method": method, "route": route, "status": status, "seconds": round(seconds, 4), "key": key}
         logger.info("answered", extra=fields)
