@@ -51,7 +51,6 @@ def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[R
             **options,
         )
 
-    # Not CANCEL_NEW: on SQLite Prefect's server then waits a minute for its own lock.
     one_after_another = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
     data = {"data": str(settings.retrain_data)} if settings.retrain_data else {}
     release_flows = (getattr(operations, name) for name in operations.__all__)
