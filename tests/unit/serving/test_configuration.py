@@ -2,12 +2,23 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mien.contract import EMOTION, EMOTION_RGB96
-from serving.configuration import change_configs, pin, read_config, serve_versions
+from serving.configuration import (
+    change_configs,
+    check_config_set,
+    pin,
+    read_config,
+    serve_versions,
+    write_config_set,
+)
 from serving.errors import RepositoryError
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 SHIPPED = Path(__file__).parents[3] / "model_repository"
 
@@ -55,3 +66,23 @@ def test_a_failed_change_leaves_the_file(ensemble: Path) -> None:
         serve_versions(ensemble, [1])
     assert path.read_text() == "name: 'emotion' nonsense"
     assert [entry.name for entry in ensemble.iterdir() if entry.name.startswith(".")] == []
+
+
+def test_a_config_set_is_the_configuration_with_a_change_and_releases_reach_it(ensemble: Path) -> None:
+    def larger(config: ModelConfig) -> None:
+        config.max_batch_size = 128
+
+    write_config_set(ensemble, "large", larger)
+    serve_versions(ensemble, [4])
+    assert read_config(ensemble / "config.pbtxt").max_batch_size == 64
+    large = read_config(ensemble / "configs/large.pbtxt")
+    assert (large.max_batch_size, list(large.version_policy.specific.versions)) == (128, [4])
+    check_config_set(ensemble.parent, "large")
+
+
+def test_a_config_set_that_no_model_has_is_refused_with_those_there_are(ensemble: Path) -> None:
+    with pytest.raises(RepositoryError, match=r"set 'fast' .*there are no sets"):
+        check_config_set(ensemble.parent, "fast")
+    write_config_set(ensemble, "large", lambda _config: None)
+    with pytest.raises(RepositoryError, match="there are large"):
+        check_config_set(ensemble.parent, "fast")
