@@ -7,7 +7,6 @@ or was lost, 7 Locust could not do it, 130 a Ctrl-C.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -249,7 +248,6 @@ def parse_users(text: str) -> dict[Kind, int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status of what ended it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container ends its callers, as after Ctrl-C
     try:
         app(arguments)
     except MienError as error:

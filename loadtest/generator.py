@@ -32,7 +32,7 @@ LIFELINE = "MIEN_LOADTEST_LIFELINE"
 """Variable that tells Locust's processes which pipe closes when the command has died."""
 
 EXIT_S = 20.0
-"""How long Locust may take to end once it has been told to; then it is killed."""
+"""How long Locust may take to end once its last call has; then it is killed."""
 
 _LOG_TAIL = 2000
 
@@ -84,6 +84,7 @@ def generate(
 
     Raises:
         LoadTestError: Locust could not do it.
+        KeyboardInterrupt: a Ctrl-C came before the test had begun.
     """
     distribution = distribution or Distribution()
     with tempfile.TemporaryDirectory(prefix="mien-loadtest-") as folder:
@@ -101,12 +102,14 @@ def generate(
                 _follow(process, on_progress)
             except KeyboardInterrupt:
                 interrupted = True
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(signal.SIGINT)  # while a shape runs, Locust minds no SIGTERM
             with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-                process.wait(EXIT_S)
+                process.wait(plan.deadline_s + EXIT_S)
         try:
             return Record.from_json(json.loads(result.read_text())), interrupted
         except FileNotFoundError:
+            if interrupted:  # before there was anything to tell
+                raise KeyboardInterrupt from None
             tail = log.read_text(errors="replace")[-_LOG_TAIL:].strip() or "It wrote nothing."
             raise LoadTestError(
                 f"Locust ended without a result (exit code {process.returncode}). {tail.removeprefix('Error: ')}"

@@ -65,9 +65,9 @@ def percentiles(kinds: Sequence[KindSummary]) -> bytes:
         for kind, colour, marker in zip(kinds, (BLUE, ORANGE, GREEN), "os^", strict=False):
             names = [f"p{percent:g}" for percent in kind.percentiles_ms]
             axes.plot(names, list(kind.percentiles_ms.values()), color=colour, marker=marker, label=kind.kind)
-        axes.set_title("Latency by percentile, ms")
+        axes.set_title("Latency by percentile, ms", pad=24)
         axes.set_yscale("log")
-        axes.legend(loc="upper left")
+        axes.legend(ncols=len(kinds), loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
         return svg(figure)
 
 
