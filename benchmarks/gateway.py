@@ -1,10 +1,12 @@
 """What the gateway costs: pictures over REST against the same pictures through the SDK, with 16 callers each.
 
     python -m benchmarks.gateway --rounds 5 --seconds 4
+    python -m benchmarks.gateway --soak 10000
 
 Both call one Triton. The SDK decodes and detects in this process (threads and asyncio, the better one counts), the
 gateway in its workers; the callers' side of HTTP runs in this process. Every round measures all of them in turn; the
-ratio is taken within a round and shown as median (least-most).
+ratio is taken within a round and shown as median (least-most). With `--soak` it shows instead what memory the gateway
+and its workers hold over that many pictures.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from PIL import Image
 
 from benchmarks.measure import Spread, async_throughput, throughput
@@ -33,7 +37,7 @@ from serving.server import TritonServer
 from serving.settings import read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PORTRAIT = Path(__file__).parents[1] / "docs/portraits/astronaut.jpg"
 HEAD = (120, 10, 330, 220)
@@ -78,20 +82,21 @@ def head(side: int) -> bytes:
 
 
 @contextmanager
-def running_gateway(endpoint: str, state: Path, port: int) -> Iterator[None]:
-    """A gateway of its own process, without limits."""
+def running_gateway(endpoint: str, state: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A gateway of its own process, without limits of rate."""
     environment = os.environ | {
         "MIEN_ENDPOINTS": endpoint,
         "MIEN_GATEWAY_PORT": str(port),
         "MIEN_GATEWAY_SPOOL": str(state / "spool"),
         "MIEN_GATEWAY_DETECT_PER_MINUTE": "100000000",
+        "MIEN_GATEWAY_DETECT_VIDEO_PER_MINUTE": "100000000",
     }
     with (state / "gateway.log").open("wb") as log:
         command = [sys.executable, "-m", "mien.gateway"]
         with subprocess.Popen(command, env=environment, stderr=log) as process:
             try:
                 _wait_ready(port, process)
-                yield
+                yield process
             finally:
                 process.terminate()
 
@@ -109,6 +114,23 @@ def _wait_ready(port: int, process: subprocess.Popen[bytes]) -> None:
         finally:
             connection.close()
     raise RuntimeError("The gateway did not become ready.")
+
+
+def memory_mib(pid: int) -> float:
+    """Private memory of a process and all that it started, in MiB."""
+    process = psutil.Process(pid)
+    return sum(member.memory_full_info().uss for member in (process, *process.children(recursive=True))) / 2**20
+
+
+def soak(call: Callable[[], object], pid: int, count: int) -> None:
+    """Call `count` times with all callers, and print the memory at the start, after a tenth and at the end."""
+    done = 0
+    with ThreadPoolExecutor(CALLERS) as callers:
+        for mark in (CALLERS, count // 10, count):
+            for _ in callers.map(lambda _: call(), range(mark - done)):
+                pass
+            done = mark
+            print(f"after {done:6} pictures: gateway and workers {memory_mib(pid):.1f} MiB", flush=True)
 
 
 def sdk_throughput(settings: ClientSettings, pictures: list[bytes], seconds: float) -> float:
@@ -129,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="for each measurement")
+    parser.add_argument("--soak", type=int, metavar="PICTURES", help="show the memory over that many, and no speed")
     parser.add_argument("--port", type=int, default=18480, help="of the gateway that is started")
     options = parser.parse_args()
     pictures = [head(side) for side in (240, 350, 500)]
@@ -136,7 +159,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder)
         settings = read_settings(state=state, model_repository=state / "models", grpc_port=0, metrics_port=0)
-        with TritonServer(settings) as server, running_gateway(server.endpoint, state, options.port):
+        with TritonServer(settings) as server, running_gateway(server.endpoint, state, options.port) as gateway:
+            if options.soak:
+                soak(RestCaller(options.port, pictures), gateway.pid, options.soak)
+                return
             client_settings = ClientSettings(endpoints=server.endpoint, deadline_s=60)
             for _ in range(options.rounds):
                 sdk.append(sdk_throughput(client_settings, pictures, options.seconds))
