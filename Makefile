@@ -7,6 +7,8 @@ SHELL := /bin/bash
 UV ?= .tools/uv
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { command -v $$p; break; }; done)
 RUN := .venv/bin/python
+# Tests of one file share what they start, so a file stays with one process.
+PYTEST := $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 export UV
 export UV_PYTHON := $(PYTHON)
@@ -69,10 +71,10 @@ check: install ## Format, lint, types, unit tests: what CI and the pre-commit ho
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
-	@$(RUN) -m pytest tests/unit
+	@$(PYTEST) tests/unit
 
 test: install ## Every test that this machine can run
-	@$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@$(PYTEST)
 
 clean: ## Remove both environments and the caches; releases and other state stay
 	@rm -rf .venv .venv-triton .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
