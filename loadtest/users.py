@@ -121,9 +121,10 @@ class Session:
     def take(self) -> Record:
         """What has been recorded since it was asked last."""
         taken, self._record = self._record, Record()
-        used_s = _cpu_s()
-        taken.cpu_s, self._cpu_s = used_s - self._cpu_s, used_s
-        taken.seconds = self.now_s
+        if self._started is not None:  # what the preparation took is not the load's
+            used_s = _cpu_s()
+            taken.cpu_s, self._cpu_s = used_s - self._cpu_s, used_s
+            taken.seconds = self.now_s
         return taken
 
 
