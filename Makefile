@@ -7,8 +7,8 @@ SHELL := /bin/bash
 UV ?= .tools/uv
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { command -v $$p; break; }; done)
 RUN := .venv/bin/python
-# Tests of one file share what they start, so a file stays with one process.
-PYTEST := $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
+# Tests of one file share what they start, so a file stays with one process; the short ones come last and fill the gaps.
+PYTEST := $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 export UV
 export UV_PYTHON := $(PYTHON)
