@@ -64,7 +64,7 @@ bench: install ## What serving costs, beside ONNX Runtime in process (BENCH="--r
 	@$(if $(DATA),$(RUN) -m benchmarks.quantization "$(DATA)")
 
 # ---- checks -------------------------------------------------------------------------------------------------------------
-.PHONY: check test clean
+.PHONY: check test test-long clean
 check: install ## Format, lint, types, unit tests: what CI and the pre-commit hook run first
 	@$(UV) lock --check --quiet
 	@$(UV) lock --check --quiet --project serving/local_triton
@@ -73,8 +73,12 @@ check: install ## Format, lint, types, unit tests: what CI and the pre-commit ho
 	@.venv/bin/mypy
 	@$(PYTEST) tests/unit
 
-test: install ## Every test that this machine can run
-	@$(PYTEST)
+test: install ## Every test that this machine can run, but for the long ones
+	@$(PYTEST) -m "not slow"
+	@echo "Left to make test-long: those that take longer than a minute each, marked slow."
+
+test-long: install ## The tests that make test leaves out: PostgreSQL under Prefect, searches with several workers
+	@$(PYTEST) -m slow
 
 clean: ## Remove both environments and the caches; releases and other state stay
 	@rm -rf .venv .venv-triton .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

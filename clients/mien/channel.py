@@ -56,7 +56,8 @@ def service_config(attempts: int) -> dict[str, Any]:
     """The service config: round robin, and for inference alone retries with jitter inside the call's deadline.
 
     An inference changes nothing on the server, so it may be sent again. NOT_FOUND is among the reasons because a server
-    that is shutting down gives it for a moment. Under a flood of failures the throttle stops retries, so that they do
+    that is shutting down gives it for a moment, CANCELLED because one that is killed may cancel what it was doing (gRPC
+    never retries a caller's own cancelling). Under a flood of failures the throttle stops retries, so that they do
     not add to an overload.
     """
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
@@ -70,7 +71,7 @@ def service_config(attempts: int) -> dict[str, Any]:
                     "initialBackoff": "0.1s",
                     "maxBackoff": "2s",
                     "backoffMultiplier": 3,
-                    "retryableStatusCodes": ["UNAVAILABLE", "NOT_FOUND"],
+                    "retryableStatusCodes": ["UNAVAILABLE", "NOT_FOUND", "CANCELLED"],
                 },
             }
         ]

@@ -68,7 +68,7 @@ class ClientSettings(BaseSettings):
         default=10.0, gt=0, le=86_400, description="Seconds for a whole call: detection, requests, retries and waiting."
     )
     retry_attempts: int = Field(
-        default=4, ge=1, le=5, description="Most attempts of one request, the first included; gRPC allows up to 5."
+        default=5, ge=1, le=5, description="Most attempts of one request, the first included; gRPC allows up to 5."
     )
     max_message_bytes: int = Field(
         default=16 * 2**20, ge=2 * 2**20, description="Largest gRPC message sent or received."

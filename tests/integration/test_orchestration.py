@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
-PATIENTLY = {"timeout_s": 120.0, "every_s": 1.0}  # Prefect's server has other things to do than to answer us
+PATIENTLY = {"timeout_s": 240.0, "every_s": 1.0}  # Prefect's server has other things to do than to answer us
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,9 @@ def told() -> Iterator[tuple[str, list[dict[str, str]]]]:
         server.shutdown()
 
 
-on_every_database = pytest.mark.parametrize("house", ["sqlite", "postgresql"], indirect=True)
+on_every_database = pytest.mark.parametrize(
+    "house", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 on_sqlite = pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 
 
@@ -209,6 +211,7 @@ def test_schedules_and_events_start_runs_that_do_not_overlap(house: House, wait_
     assert "There is no configuration file" in house.told[0]["text"]
 
 
+@pytest.mark.slow
 @on_sqlite
 def test_a_changed_dataset_starts_a_retraining(house: House, wait_until: WaitUntil) -> None:
     first, *_, last = sorted(house.data.rglob("*.png"))
@@ -220,6 +223,7 @@ def test_a_changed_dataset_starts_a_retraining(house: House, wait_until: WaitUnt
     wait_until(lambda: house.states("retrain")[before] == "Failed", **PATIENTLY)
 
 
+@pytest.mark.slow
 @on_sqlite
 def test_a_correction_travels_from_the_gateway_into_a_retraining(house: House, wait_until: WaitUntil) -> None:
     (gateway,) = re.findall(r"gateway +(http://\S+)", house.output.read_text())

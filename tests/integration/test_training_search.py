@@ -170,6 +170,7 @@ CONFIG = Config("tiny", epochs=4, learning_rate=0.01, batch_size=7)
 """
 
 
+@pytest.mark.slow
 def test_two_workers_share_one_search_in_a_prefect_run(data: Path, tmp_path: Path) -> None:
     config = tmp_path / "tiny.py"
     config.write_text(SHARED_CONFIG)
@@ -195,6 +196,7 @@ def test_two_workers_share_one_search_in_a_prefect_run(data: Path, tmp_path: Pat
     assert f"python -m flows.train {data} --config {run}/best.py" in ended.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_study_in_postgresql(tmp_path: Path) -> None:
     folder = postgres.programs()
     if folder is None:
