@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows import command_line, prefect_environment
+from flows import command_line
 from flows.errors import FlowError
+from flows.orchestration import prefect_environment
 from flows.settings import read_flow_settings
 from serving import read_settings
 from serving.settings import CHECKOUT
@@ -55,7 +56,7 @@ def deploy(
 
 def for_this_machine(settings: FlowSettings) -> list[str]:
     """Register everything for a worker that starts processes from this checkout; gives the deployments' names."""
-    from flows.work_pools import process_pool
+    from flows.orchestration.work_pools import process_pool
 
     process_pool(settings.work_pool)
     # With a command of its own a run is one process; by default another one looks for its code first.
@@ -65,7 +66,7 @@ def for_this_machine(settings: FlowSettings) -> list[str]:
 
 def for_kubernetes(settings: FlowSettings, job: dict[str, Any]) -> list[str]:
     """Register everything for a worker that starts jobs in a cluster; gives the deployments' names."""
-    from flows.work_pools import kubernetes_pool
+    from flows.orchestration.work_pools import kubernetes_pool
 
     kubernetes_pool(settings.work_pool)
     return asyncio.run(register(settings, job))
@@ -73,8 +74,8 @@ def for_kubernetes(settings: FlowSettings, job: dict[str, Any]) -> list[str]:
 
 async def register(settings: FlowSettings, job_variables: dict[str, Any]) -> list[str]:
     """Register deployments and automations; gives the deployments' names."""
-    from flows.automations import end_zombies, put_in_place, tell_of_failures
-    from flows.deployments import deployments
+    from flows.orchestration.automations import end_zombies, put_in_place, tell_of_failures
+    from flows.orchestration.deployments import deployments
 
     found = deployments(settings, job_variables)
     for deployment in found:

@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import command_line, store_commands, trial_commands
+from flows import command_line
+from flows.releases import store_commands, trial_commands
+from flows.releases.trial import require_passed
 from flows.running_server import promoter_of, working_copy
-from flows.trial import require_passed
 from mien.contract import EMOTION
 from serving import Ledger, ModelRepository, publish, read_settings
 from serving.promotion import candidate_release

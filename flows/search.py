@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import command_line, prefect_environment
+from flows import command_line
 from flows.errors import FlowError
+from flows.orchestration import prefect_environment
 from flows.settings import read_flow_settings
 from serving import read_settings
 
@@ -52,7 +53,7 @@ def search(
     prefect_environment.prepare(read_settings(), read_flow_settings())
     if backend:  # a search exports nothing, so any will do
         os.environ["KERAS_BACKEND"] = backend
-    from flows import search_pipeline
+    from flows.retraining import search_pipeline
 
     best = search_pipeline.search(
         data.resolve(),

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import command_line, companions, prefect_environment
+from flows import command_line, companions
 from flows.companions import Companion
 from flows.errors import FlowError
+from flows.orchestration import prefect_environment
 from flows.settings import read_flow_settings
 from mien.gateway.settings import GatewaySettings
 from serving import read_settings

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import command_line, prefect_environment
+from flows import command_line
 from flows.errors import FlowError
+from flows.orchestration import prefect_environment
 from flows.running_server import running_server
 from flows.settings import read_flow_settings
 from mien.contract import EMOTION
@@ -41,7 +42,7 @@ def train(
     if not data.exists():
         raise FlowError(f"There is no {data}. Give FER-2013 as a folder, a zip or its CSV.")
     prefect_environment.prepare(settings, read_flow_settings())
-    from flows.pipeline import retrain
+    from flows.retraining.pipeline import retrain
 
     outcome = retrain(data.resolve(), config, promote=promote, accept_anyway=accept_anyway, feedback=feedback)
     typer.echo(f"{outcome.decision}\nRelease {outcome.release} is {'served' if outcome.served else 'published'}.")

@@ -9,8 +9,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from flows import deploy, prefect_environment
+from flows import deploy
 from flows.errors import FlowError
+from flows.orchestration import prefect_environment
 from flows.settings import read_flow_settings
 from mien.errors import MienError
 from serving import read_settings
@@ -30,7 +31,7 @@ def main() -> int:
         serving = read_settings()
         prefect_environment.prepare(serving, settings)
         _wait_for(os.environ["PREFECT_API_URL"])
-        from flows.lost_runs import end_lost_runs
+        from flows.orchestration.lost_runs import end_lost_runs
 
         name = _name(serving.state.resolve())
         end_lost_runs(name)

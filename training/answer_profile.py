@@ -1,7 +1,7 @@
 """How a release answers: which labels it gives, and how surely.
 
 Of the validation faces it goes into the release's manifest, so that the answers to served traffic can be held against
-it later, by `flows.drift`.
+it later, by `flows.traffic.drift`.
 """
 
 from __future__ import annotations

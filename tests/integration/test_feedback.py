@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from prefect.logging import disable_run_logger
 
-from flows import feedback_collection
 from flows.errors import FlowError
-from flows.feedback_collection import FEEDBACK_READY, CollectionSettings, collect_feedback, with_corrections
+from flows.feedback import collection
+from flows.feedback.collection import FEEDBACK_READY, CollectionSettings, collect_feedback, with_corrections
 from mien.gateway.command import main
 from tests.gateways import running_gateway
 from tests.unit.training.faces import picture, png, write_tree
@@ -44,9 +44,7 @@ def give(client: httpx.Client, number: int) -> tuple[str, str]:
 def events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     """The events that the flow emits, caught: no Prefect server runs here."""
     emitted: list[tuple[str, dict[str, Any]]] = []
-    monkeypatch.setattr(
-        feedback_collection, "emit_event", lambda event, resource, payload: emitted.append((event, payload))
-    )
+    monkeypatch.setattr(collection, "emit_event", lambda event, resource, payload: emitted.append((event, payload)))
     with disable_run_logger():
         yield emitted
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,11 @@ def test_no_module_shadows_the_one_that_tritons_stub_imports() -> None:
     # The stub appends its folder to the path and runs `import model`: one earlier on the path would win.
     named_model = {path.relative_to(ROOT) for folder in SOURCES.values() for path in folder.rglob("model.py")}
     assert {path.parts[:2] for path in named_model} <= {("serving", "backends")}
+
+
+def test_nothing_in_flows_is_called_like_a_package() -> None:
+    # Prefect puts the folder of a flow's file on the path ahead: a `flows/prefect` or a `flows/feedback/redis.py`
+    # would win.
+    taken = {*packages_distributions(), *sys.stdlib_module_names, *SOURCES}
+    modules = [path for path in SOURCES["flows"].rglob("*") if path.is_dir() or path.suffix == ".py"]
+    assert not [path.relative_to(ROOT) for path in modules if path.stem in taken]

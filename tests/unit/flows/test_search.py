@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flows import search, search_pipeline
+from flows import search
+from flows.retraining import search_pipeline
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from flows.traffic import Samples
+from flows.traffic.pages import Samples
 from mien import Result
 from mien.contract import CONFIDENCE_BOUNDS, EMOTION_LABELS
 from mien.metrics import TrafficMetrics

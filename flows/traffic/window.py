@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from flows.errors import TrafficError
-from flows.stability import Finding, compare
-from flows.traffic import Samples
+from flows.traffic.pages import Samples
+from flows.traffic.stability import Finding, compare
 from mien.contract import CONFIDENCE_BOUNDS, EMOTION
 from serving.configuration import write_durably
 from training.answer_profile import AnswerProfile
@@ -19,8 +19,8 @@ from training.answer_profile import AnswerProfile
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from flows.stability import DriftSettings
-    from flows.traffic import Pages
+    from flows.traffic.pages import Pages
+    from flows.traffic.stability import DriftSettings
 
 FILE = "drift.json"
 

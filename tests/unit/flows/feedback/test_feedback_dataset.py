@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from flows.feedback_dataset import KEPT, FeedbackDatasets
+from flows.feedback.dataset import KEPT, FeedbackDatasets
 from tests.unit.training.faces import picture, png, write_tree, zipped
 from training.dataset import load
 from training.sources import decode

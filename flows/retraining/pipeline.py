@@ -26,8 +26,8 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from flows.errors import DatasetRefusedError, GateRefusedError
-from flows.gate import Budgets, Decision, decide
-from flows.one_at_a_time import only_run
+from flows.retraining.gate import Budgets, Decision, decide
+from flows.retraining.one_at_a_time import only_run
 from flows.running_server import promoter_of, running_server, working_copy
 from mien.contract import EMOTION
 from serving import ModelRepository, publish, read_settings
@@ -117,7 +117,7 @@ def _retrain(data: Path, config: str, runs: Path, *, promote: bool, accept_anywa
 @task(cache_policy=NO_CACHE)
 def add_feedback(data: Path) -> Path:
     """The dataset with the corrections that people gave and a reviewer accepted; itself if there are none."""
-    from flows.feedback_collection import with_corrections
+    from flows.feedback.collection import with_corrections
 
     dataset = with_corrections(data)
     if dataset != data:

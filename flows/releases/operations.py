@@ -7,9 +7,9 @@ from pathlib import Path  # noqa: TC003 - Prefect reads the annotations at run t
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
+from flows.releases.trial import require_passed
+from flows.releases.trial_commands import trial_report
 from flows.running_server import promoter_of, working_copy
-from flows.trial import require_passed
-from flows.trial_commands import trial_report
 from mien.contract import EMOTION
 from serving import publish as publish_export
 from serving import read_settings

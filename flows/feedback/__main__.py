@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import command_line, prefect_environment
+from flows import command_line
+from flows.orchestration import prefect_environment
 from flows.settings import read_flow_settings
 from serving import read_settings
 
@@ -30,7 +31,7 @@ def feedback(
 ) -> None:
     """Take erased corrections out of the datasets; if enough were accepted, make a new one and ask for a retraining."""
     prefect_environment.prepare(read_settings(), read_flow_settings())
-    from flows.feedback_collection import collect_feedback, read_collection_settings
+    from flows.feedback.collection import collect_feedback, read_collection_settings
 
     settings = read_collection_settings()
     settings = settings if batch is None else settings.model_copy(update={"batch": batch})

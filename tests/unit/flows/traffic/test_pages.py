@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
 from flows.errors import TrafficError
-from flows.traffic import Histogram, Samples, TrafficSettings, read_pages, read_traffic_settings
+from flows.traffic.pages import Histogram, Samples, TrafficSettings, read_pages, read_traffic_settings
 from mien import Result, SettingsError
 from mien.metrics import TrafficMetrics
 

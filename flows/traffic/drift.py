@@ -9,9 +9,9 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.events import emit_event
 
 from flows.running_server import working_copy
-from flows.stability import DriftSettings, Finding, read_drift_settings
-from flows.traffic import TrafficSettings, read_pages, read_traffic_settings
-from flows.traffic_window import TrafficWindow
+from flows.traffic.pages import TrafficSettings, read_pages, read_traffic_settings
+from flows.traffic.stability import DriftSettings, Finding, read_drift_settings
+from flows.traffic.window import TrafficWindow
 from mien.contract import EMOTION
 from serving import read_settings
 from training.answer_profile import AnswerProfile
@@ -68,7 +68,7 @@ def _show(finding: Finding) -> None:
         finding.as_markdown(), key="drift", description=f"Release {finding.release}: {finding.status}"
     )
     if finding.expected is not None and finding.observed is not None:
-        from flows.drift_plot import answer_profiles
+        from flows.traffic.drift_plot import answer_profiles
         from training.page import svg_uri
 
         picture = svg_uri(answer_profiles(finding.expected, finding.observed))

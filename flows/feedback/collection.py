@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import FlowError
-from flows.feedback_dataset import FeedbackDatasets
+from flows.feedback.dataset import FeedbackDatasets
 from flows.settings import read_flow_settings
 from mien.errors import SettingsError
 from mien.gateway.feedback.errors import FeedbackUnavailableError, UnknownFeedbackError

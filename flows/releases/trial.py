@@ -15,12 +15,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.table import Table
 
 from flows.errors import TrialRefusedError
-from flows.gate import Rule
-from flows.traffic import read_pages
+from flows.retraining.gate import Rule
+from flows.traffic.pages import read_pages
 from mien.errors import SettingsError
 
 if TYPE_CHECKING:
-    from flows.traffic import Histogram, Samples, TrafficSettings
+    from flows.traffic.pages import Histogram, Samples, TrafficSettings
 
 CONFIDENCE = 0.95
 

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
 from flows.errors import TrialRefusedError
-from flows.traffic import Samples
-from flows.trial import TrialReport, TrialSettings, judge, read_trial_settings, require_passed
+from flows.releases.trial import TrialReport, TrialSettings, judge, read_trial_settings, require_passed
+from flows.traffic.pages import Samples
 from mien import Comparison, Miss, SettingsError
 from mien.metrics import TrafficMetrics
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.deployments import deployments
+from flows.orchestration.deployments import deployments
 from flows.settings import FlowSettings, read_flow_settings
 from mien.errors import SettingsError
 

@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 
 from flows.errors import FlowError
+from flows.releases.trial import TrialReport, read_trial_settings, report_on
 from flows.running_server import working_copy
-from flows.traffic import read_traffic_settings
-from flows.trial import TrialReport, read_trial_settings, report_on
+from flows.traffic.pages import read_traffic_settings
 from mien.contract import EMOTION
 from serving import read_settings
 from serving.promotion import candidate_release

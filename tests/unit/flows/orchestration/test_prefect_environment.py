@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows import prefect_environment
+from flows.orchestration import prefect_environment
 from flows.settings import FlowSettings
 from serving import read_settings
 

@@ -7,9 +7,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from flows.errors import TrafficError
-from flows.stability import DriftSettings
-from flows.traffic import Pages, Samples
-from flows.traffic_window import FILE, TrafficWindow
+from flows.traffic.pages import Pages, Samples
+from flows.traffic.stability import DriftSettings
+from flows.traffic.window import FILE, TrafficWindow
 from mien import Result
 from mien.contract import EMOTION_LABELS
 from mien.metrics import TrafficMetrics
@@ -18,7 +18,7 @@ from training.answer_profile import AnswerProfile
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from flows.stability import Finding
+    from flows.traffic.stability import Finding
 
 SETTINGS = DriftSettings(min_faces=100)
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

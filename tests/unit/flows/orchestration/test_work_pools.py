@@ -10,7 +10,7 @@ import prefect.server.api.collections_data
 import pytest
 from prefect.utilities.templating import apply_values, find_placeholders
 
-from flows.work_pools import STATE_FOLDER, kubernetes_template
+from flows.orchestration.work_pools import STATE_FOLDER, kubernetes_template
 
 
 @pytest.fixture(scope="module")

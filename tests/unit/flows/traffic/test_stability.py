@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from flows.drift_plot import answer_profiles
-from flows.stability import DriftSettings, compare, read_drift_settings, stability_index
+from flows.traffic.drift_plot import answer_profiles
+from flows.traffic.stability import DriftSettings, compare, read_drift_settings, stability_index
 from mien import SettingsError
 from mien.contract import CONFIDENCE_BOUNDS, EMOTION_LABELS
 from training.answer_profile import AnswerProfile

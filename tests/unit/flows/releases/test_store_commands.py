@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flows import release
-from flows.store_commands import CHANGED
+from flows.releases.store_commands import CHANGED
 from tests.conftest import server_settings
 from tests.releases import export_variant
 

@@ -20,7 +20,7 @@ def end_lost_runs(worker: str) -> None:
     """Mark the runs of `worker` as crashed whose processes are gone; for the worker's own start, on its machine.
 
     Prefect shows them as running for good otherwise, and lets no other run take their place: what waits for a
-    heartbeat (`flows.automations`) is forgotten when the server stops too.
+    heartbeat (`flows.orchestration.automations`) is forgotten when the server stops too.
 
     Args:
         worker: its name, which no other worker has.

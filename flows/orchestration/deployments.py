@@ -12,13 +12,13 @@ from prefect.events import DeploymentEventTrigger
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 
-from flows import operations
-from flows.dataset_watch import DATASET_CHANGED, watch_dataset
-from flows.drift import DRIFT_DETECTED, watch_drift
-from flows.feedback_collection import FEEDBACK_READY, collect_feedback
-from flows.pipeline import retrain
-from flows.search_pipeline import search, search_trials
-from flows.traffic import read_traffic_settings
+from flows.feedback.collection import FEEDBACK_READY, collect_feedback
+from flows.releases import operations
+from flows.retraining.dataset_watch import DATASET_CHANGED, watch_dataset
+from flows.retraining.pipeline import retrain
+from flows.retraining.search_pipeline import search, search_trials
+from flows.traffic.drift import DRIFT_DETECTED, watch_drift
+from flows.traffic.pages import read_traffic_settings
 from mien.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from flows.gate import Budgets, Decision, decide
+from flows.retraining.gate import Budgets, Decision, decide
 from mien.contract import EMOTION_LABELS
 from training.comparison import compare
 from training.evaluate import Evaluation

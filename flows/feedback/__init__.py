@@ -1,0 +1,1 @@
+"""Accepted corrections as a dataset to retrain with."""

@@ -1,0 +1,1 @@
+"""What the commands for releases do, as flows, with stores and with trials on live traffic."""

@@ -1,0 +1,1 @@
+"""From a dataset to a promoted release, and the search for a configuration."""
