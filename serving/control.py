@@ -47,14 +47,28 @@ class ModelState:
 
 
 class ServerControl:
-    """Calls to the server at `endpoint`; `admin_key` opens those that change it. Close it, or use it in a `with`.
+    """Calls to the server at `endpoint`. Close it, or use it in a `with`.
 
     Every method raises ControlError if the server refuses or does not answer in time.
+
+    Args:
+        endpoint: ``host:port`` of its gRPC port.
+        admin_key: opens the calls that change the server.
+        credentials: of a server with TLS.
+        tls_server_name: the name in its certificate, where that is not the endpoint's host.
     """
 
-    def __init__(self, endpoint: str, admin_key: str = "") -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        admin_key: str = "",
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        tls_server_name: str | None = None,
+    ) -> None:
         self._endpoint = endpoint
-        self._client = InferenceServerClient(endpoint, channel_args=_CHANNEL_OPTIONS)
+        name = [("grpc.ssl_target_name_override", tls_server_name)] if tls_server_name else []
+        self._client = InferenceServerClient(endpoint, creds=credentials, channel_args=[*_CHANNEL_OPTIONS, *name])
         self._headers = {f"triton-grpc-protocol-{ADMIN_KEY_NAME}": admin_key} if admin_key else {}
 
     def __enter__(self) -> Self:
@@ -97,10 +111,10 @@ class ServerControl:
             statistics = self._client.get_inference_statistics(model, client_timeout=_CALL_TIMEOUT_S)
         return sum(version.inference_stats.success.count for version in statistics.model_stats)
 
-    def is_ready(self, model: str, version: int) -> bool:
-        """Whether that version of a model says that it is ready."""
-        with self._errors(f"tell whether {model} {version} is ready"):
-            return bool(self._client.is_model_ready(model, str(version), client_timeout=_CALL_TIMEOUT_S))
+    def is_ready(self, model: str, version: int | None = None, *, timeout_s: float = _CALL_TIMEOUT_S) -> bool:
+        """Whether that version of a model, by default the one that is served, says that it is ready."""
+        with self._errors(f"tell whether {model} is ready"):
+            return bool(self._client.is_model_ready(model, str(version or ""), client_timeout=timeout_s))
 
     def infer(
         self,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mien.errors import SettingsError
@@ -18,6 +18,8 @@ LOOPBACK = "127.0.0.1"
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 EngineName = Literal["wheel", "docker"]
+
+_Settings = TypeVar("_Settings", bound=BaseSettings)
 
 
 def _default_engine() -> EngineName:
@@ -35,6 +37,7 @@ class ServingSettings(BaseSettings):
         config_set: name of the configurations that models are served with, where they have one of that name
             (``configs/<name>.pbtxt``); empty for ``config.pbtxt``.
         release_store: where hosts share releases: a folder, ``file:///…`` or ``s3://bucket/prefix``; None for nowhere.
+        release: which of them `serving.sync` fetches: a number, or ``current`` for what the store says.
         engine: ``wheel`` runs the binary in nvidia-pytriton's wheel, ``docker`` NVIDIA's container.
         triton_environment: the virtual environment of the wheel's binary.
         docker_image: image of the engine ``docker``.
@@ -54,6 +57,7 @@ class ServingSettings(BaseSettings):
     shipped_repository: Path = CHECKOUT / "model_repository"
     config_set: str = Field(default="", pattern=r"^[\w-]*$")
     release_store: str | None = None
+    release: Literal["current"] | PositiveInt = "current"
     engine: EngineName = Field(default_factory=_default_engine)
     triton_environment: Path = CHECKOUT / ".venv-triton"
     docker_image: str = "nvcr.io/nvidia/tritonserver:26.07-py3"
@@ -97,10 +101,18 @@ def read_settings(**overrides: object) -> ServingSettings:
     Raises:
         SettingsError: a value does not make sense; the text names the variable and the value.
     """
+    return settings_from_environment(ServingSettings, **overrides)
+
+
+def settings_from_environment(kind: type[_Settings], **overrides: object) -> _Settings:
+    """Settings of any kind, with `overrides` on top.
+
+    Raises:
+        SettingsError: a value does not make sense; the text names the variable and the value.
+    """
     try:
-        return ServingSettings(**overrides)  # type: ignore[arg-type]
+        return kind(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        problems = [
-            f"MIEN_{'_'.join(map(str, p['loc'])).upper()} is {p['input']!r}: {p['msg']}." for p in error.errors()
-        ]
+        prefix = kind.model_config["env_prefix"]
+        problems = [f"{prefix}{str(p['loc'][0]).upper()} is {p['input']!r}: {p['msg']}." for p in error.errors()]
         raise SettingsError(" ".join(problems)) from error

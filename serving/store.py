@@ -11,24 +11,26 @@ from __future__ import annotations
 import getpass
 import shutil
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving.configuration import CONFIG_NAME, DISK_FULL, change_configs, own_files, pin, serve_versions
-from serving.errors import PublishError, StoreConflictError, StoreError
+from serving.errors import PublishError, RepositoryError, StoreConflictError, StoreError
+from serving.ledger import FOLDER as LEDGER_FOLDER
 from serving.ledger import Ledger
 from serving.manifest import MANIFEST_NAME, Manifest, RepositoryPath, Sha256, VersionNumber, file_sha256
 from serving.objects import open_objects
 from serving.promotion import variant_of
 from serving.publishing import Publication, adopt, adopted
+from serving.repository import ModelRepository
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from mien.contract import EnsembleSpec
     from serving.objects import Objects
-    from serving.repository import ModelRepository
 
 _INCOMING = ".incoming"
 
@@ -156,38 +158,60 @@ class ReleaseStore:
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def check_out(self, release: int, folder: Path) -> bool:
+    def check_out(self, release: int, folder: Path, *, twins: bool = False) -> bool:
         """Make `folder` a model repository that holds this release alone, pinned: for a server that loads all it finds.
 
-        Models in another format, which the ensemble does not use, are left out.
+        The ensemble goes first and comes last, so that a server which starts on a half-made folder finds none.
+
+        Args:
+            release: its number.
+            folder: to fill; on a failure of the store it stays as it is.
+            twins: with the models in another format, which the ensemble does not use and not every server can load.
 
         Returns:
             False if that is what it was already.
 
         Raises:
             StoreError: as `pull`, or `folder` holds something else than models.
+            RepositoryError: the release keeps another contract.
             PublishError: the folder's disk is full, or it cannot be written.
         """
         record = self._record(release)
-        record = record.model_copy(update={"manifest": record.manifest.without_twins()})
+        if not twins:
+            record = record.model_copy(update={"manifest": record.manifest.without_twins()})
+        incoming = folder / _INCOMING
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if _holds(folder, record.manifest):
+            if self._holds(folder, record.manifest):
                 return False
-            models = [path for path in folder.iterdir() if not path.name.startswith(".")]
-            if strange := [path.name for path in models if not (path / CONFIG_NAME).exists()]:
-                raise StoreError(f"{folder} holds {strange[0]}, which is no model. Name an empty folder.")
-            incoming = folder / _INCOMING
+            models = _models(folder)
             shutil.rmtree(incoming, ignore_errors=True)
             self._download(record, incoming)
-            for path in models:
+            ModelRepository(incoming).verify(self._ensemble)
+            for path in self._ensemble_last(models)[::-1]:
                 shutil.rmtree(path)
-            for path in incoming.iterdir():
+            for path in self._ensemble_last(incoming.iterdir()):
                 path.rename(folder / path.name)
-            incoming.rmdir()
         except OSError as error:
             raise _failure(error, folder, release) from error
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
         return True
+
+    def resolve(self, release: int | Literal["current"]) -> int:
+        """The number of a release that may be named as the current one.
+
+        Raises:
+            StoreError: none is current.
+        """
+        if release != "current":
+            return release
+        current = self.current()
+        if current is None:
+            raise StoreError(
+                f"{self.url} has no current release. Say which: `python -m flows.release push N --current`."
+            )
+        return current.release
 
     def current(self) -> Current | None:
         """The release that is to be served; None if nobody has said so yet.
@@ -225,6 +249,18 @@ class ReleaseStore:
     @property
     def _current_name(self) -> str:
         return f"{self._ensemble.name}/current.json"
+
+    def _ensemble_last(self, models: Iterable[Path]) -> list[Path]:
+        return sorted(models, key=lambda path: (path.name == self._ensemble.name, path))
+
+    def _holds(self, folder: Path, manifest: Manifest) -> bool:
+        """Whether a folder is a repository of that release and nothing else."""
+        if {path.name for path in folder.iterdir()} != {*manifest.members, *manifest.twins, manifest.ensemble}:
+            return False
+        try:
+            return ModelRepository(folder).verify(self._ensemble) == manifest
+        except RepositoryError:
+            return False
 
     def _name(self, release: int) -> str:
         return f"{self._ensemble.name}/releases/{release}.json"
@@ -331,19 +367,21 @@ def _as_bytes(record: StoredRelease) -> bytes:
     return record.model_dump_json(by_alias=True, indent=2).encode()
 
 
-def _holds(folder: Path, manifest: Manifest) -> bool:
-    """Whether a folder is a repository of that release and nothing else."""
-    models = {path.name for path in folder.iterdir()}
-    path = folder / manifest.ensemble / str(manifest.release) / MANIFEST_NAME
-    return (
-        models == {*manifest.members, manifest.ensemble}
-        and path.exists()
-        and path.read_bytes() == manifest.as_bytes()
-        and all(
-            (folder / name).is_file() and file_sha256(folder / name) == digest
-            for name, digest in manifest.files.items()
+def _models(folder: Path) -> list[Path]:
+    """The models in a folder that may be filled anew.
+
+    Raises:
+        StoreError: it holds something else, or a server of this machine publishes there.
+    """
+    if (folder / LEDGER_FOLDER).exists():
+        raise StoreError(
+            f"{folder} is the working copy of a server with releases of its own. Name an empty folder, or fetch the"
+            " release with `python -m flows.release sync --promote`."
         )
-    )
+    models = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if strange := [path.name for path in models if not (path / CONFIG_NAME).exists()]:
+        raise StoreError(f"{folder} holds {strange[0]}, which is no model. Name an empty folder.")
+    return models
 
 
 def _failure(error: OSError, folder: Path, release: int) -> PublishError:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mien.contract import ENSEMBLES
 from serving.errors import ControlError, ServerStartError, ServingError
+from serving.pulse import Pulse
 from serving.stubs import Stub, living_stubs
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ class Watcher:
         self._looks_without_stub = 0
         self._failed_looks = 0
         self._failed_inferences = 0
-        self._successes = 0
         self._next_inference = 0.0
         self._restarts = 0
         self._last_restart = 0.0
@@ -55,11 +55,12 @@ class Watcher:
             ServerStartError: the server failed again and again; it is left stopped.
         """
         with self._server.control() as control:
+            pulse = Pulse(control)
             while not stop.wait(self._server.settings.watch_interval_s):
-                if trouble := self._look(control):
+                if trouble := self._look(control, pulse):
                     self._restart(trouble, stop)
 
-    def _look(self, control: ServerControl) -> str:
+    def _look(self, control: ServerControl, pulse: Pulse) -> str:
         """Look once and heal single models; returns why a restart is needed, if it is."""
         if not self._server.is_alive:
             return "its process ended"
@@ -67,7 +68,7 @@ class Watcher:
             return trouble
         if time.monotonic() >= self._next_inference:
             self._next_inference = time.monotonic() + self._server.settings.health_interval_s
-            return self._look_at_answers(control)
+            return self._look_at_answers(pulse)
         return ""
 
     def _look_at_stubs(self, control: ServerControl) -> str:
@@ -107,22 +108,17 @@ class Watcher:
         )
         return ""
 
-    def _look_at_answers(self, control: ServerControl) -> str:
-        """A failed inference alone proves nothing on a busy server: it counts if nobody else was answered either."""
-        try:
-            for ensemble in ENSEMBLES:
-                control.infer_zeros(ensemble)
-        except ControlError as error:
-            successes = _successes(control)
-            self._failed_inferences = 0 if successes > self._successes else self._failed_inferences + 1
-            self._successes = successes
-            logger.warning("health inference failed: in_a_row=%d error=%s", self._failed_inferences, error)
-            if self._failed_inferences >= _FAILED_LOOKS:
-                self._failed_inferences = 0
-                return str(error)
-        else:
+    def _look_at_answers(self, pulse: Pulse) -> str:
+        trouble = pulse.trouble()
+        if not trouble:
             self._failed_inferences = 0
-        return ""
+            return ""
+        self._failed_inferences += 1
+        logger.warning("health inference failed: in_a_row=%d error=%s", self._failed_inferences, trouble)
+        if self._failed_inferences < _FAILED_LOOKS:
+            return ""
+        self._failed_inferences = 0
+        return trouble
 
     def _restart(self, reason: str, stop: threading.Event) -> None:
         """Restart, waiting longer each time; a while of good service forgets what was before."""
@@ -155,10 +151,3 @@ def _models_short_of_stubs(control: ServerControl, stubs: frozenset[Stub]) -> li
     living = [(stub.model, stub.version) for stub in stubs]
     wanted = {name: control.instances(name) for name in {name for name, _ in ready}}
     return [version for version in ready if living.count(version) < wanted[version[0]]]
-
-
-def _successes(control: ServerControl) -> int:
-    try:
-        return sum(control.successes(ensemble.name) for ensemble in ENSEMBLES)
-    except ControlError:
-        return 0

@@ -21,7 +21,7 @@ SOURCES = {
 ALLOWED = {
     "mien": set[str](),
     "training": {"mien.contract", "mien.errors"},
-    "serving": {"mien.contract", "mien.errors"},
+    "serving": {"mien.channel", "mien.contract", "mien.errors", "mien.settings"},
     "flows": {"mien", "training", "serving"},
     "loadtest": {"mien"},
 }

@@ -55,7 +55,7 @@ class FakeControl:
         self._busy = busy
         self._stop = stop
 
-    def infer_zeros(self, model: object) -> int:
+    def infer_zeros(self, model: object, timeout_s: float) -> int:
         self.calls += 1
         if self.calls == 6:
             self._stop.set()
