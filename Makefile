@@ -5,7 +5,8 @@ SHELL := /bin/bash
 
 # uv is brought along, pinned; UV=/path/to/uv takes another. Python 3.11 or 3.12: the first of these that is there.
 UV ?= .tools/uv
-PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { command -v $$p; break; }; done)
+# By its own name: before a launcher, such as pyenv's, uv would make both environments anew each time, under whatever runs in them.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; (3, 11) <= sys.version_info < (3, 13) or sys.exit(1); print(sys.executable)' 2>/dev/null && break; done)
 RUN := .venv/bin/python
 # Tests of one file share what they start, so a file stays with one process; the short ones come last and fill the gaps.
 PYTEST := $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
