@@ -18,8 +18,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 _OPTIMIZER = "optimizer"
 _COUNTERS = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "_ema_weights_in_model")
+
+
+class AveragedWeights(keras.callbacks.SwapEMAWeights):  # type: ignore[misc]  # Keras carries no types
+    """Evaluates and keeps the optimizer's averaged weights, with statistics for batch normalization of their own.
+
+    Args:
+        batches: the faces that these statistics are taken from, (N, 48, 48, 1) uint8 each.
+    """
+
+    def __init__(self, batches: Sequence[NDArray[np.uint8]]) -> None:
+        super().__init__(swap_on_epoch=True)
+        self._batches = batches
+
+    def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Put the averaged weights in. The statistics stay: the batches' own serve in training."""
+        super().on_test_begin(logs)
+        self.model.estimate_statistics(self._batches)
 
 
 class Backup(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types

@@ -16,7 +16,7 @@ import numpy as np
 
 from training import networks, transfer
 from training.calibration import fit_temperature
-from training.callbacks import Backup, TensorBoard, TimeLeft, epochs_done
+from training.callbacks import AveragedWeights, Backup, TensorBoard, TimeLeft, epochs_done
 from training.classifier import open_weights
 from training.dataset import hold_out
 from training.errors import TrainingError
@@ -34,6 +34,7 @@ WEIGHTS_FILE = "network.weights.h5"
 RESULT_FILE = "result.json"
 BACKUP_FILE = "backup.npz"
 _LOG_FILE = "log.csv"
+_STATISTICS_BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ def _callbacks(
     )
     counting: list[keras.callbacks.Callback] = [best]
     if config.ema is not None:
-        counting.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+        counting.insert(0, AveragedWeights(_sample(dataset.train, config)))
     if config.plateau is not None:
         plateau = config.plateau
         counting.append(
@@ -252,6 +253,12 @@ def _callbacks(
         TensorBoard(directory),
         Backup(directory / BACKUP_FILE, counting, identity, stage.epoch),
     ]
+
+
+def _sample(split: Split, config: Config) -> list[NDArray[np.uint8]]:
+    """Faces that the statistics of batch normalization are taken from, the same in each epoch."""
+    rows = np.random.default_rng(config.seed).permutation(len(split))[: _STATISTICS_BATCHES * config.batch_size]
+    return [split.images[part] for part in np.array_split(rows, math.ceil(len(rows) / config.batch_size))]
 
 
 def _optimizer(config: Config, stage: Stage, steps_an_epoch: int, epochs: int) -> keras.optimizers.Optimizer:

@@ -91,6 +91,25 @@ class Learner(keras.Model):  # type: ignore[misc]  # Keras carries no types
         """Save the network alone: what checkpoints and exports want."""
         self.network.save_weights(filepath, overwrite=overwrite)
 
+    def estimate_statistics(self, batches: Sequence[NDArray[np.uint8]]) -> None:
+        """Set what batch normalization subtracts and divides by to its mean over `batches` under the present weights.
+
+        The moving statistics belong to the weights that move. Averaged weights have others (Izmailov et al.,
+        "Averaging Weights Leads to Wider Optima and Better Generalization", 2018, section 3.2). Frozen layers keep
+        theirs.
+
+        Args:
+            batches: of unchanged faces, (N, 48, 48, 1).
+        """
+        normalizations = [layer for layer in self.network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        momenta = [layer.momentum for layer in normalizations]
+        for seen, images in enumerate(batches):
+            for layer in normalizations:
+                layer.momentum = seen / (seen + 1)  # the mean of all batches so far
+            _logits(self.network, ops.cast(images, "float32"), training=True)
+        for layer, momentum in zip(normalizations, momenta, strict=True):
+            layer.momentum = momentum
+
     def state(self) -> Sequence[keras.Variable]:
         """What a resumed run must find again, beside the optimizer: weights, and where random numbers have come to."""
         teachers = {id(variable) for teacher in self.teachers for variable in teacher.variables}

@@ -13,7 +13,7 @@ from training import transfer
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from mien.contract import EnsembleSpec
@@ -60,13 +60,19 @@ def vgg_small(dropout: float) -> keras.Model:
     return keras.Model(inputs, _head(x, dropout))
 
 
-def se_resnet18(dropout: float) -> keras.Model:
-    """ResNet-18 (He et al., 2016) with squeeze-and-excitation (Hu et al., 2018) and a stem that keeps full size."""
+def se_resnet(width: int, blocks: Sequence[int], dropout: float) -> keras.Model:
+    """ResNet (He et al., 2016) with squeeze-and-excitation (Hu et al., 2018) and a stem that keeps full size.
+
+    Args:
+        width: filters of the stem and the first stage; they double each stage.
+        blocks: residual blocks of each stage, of two convolutions each.
+        dropout: share of the pooled features that is dropped while training.
+    """
     inputs, x = _scaled_input()
-    x = _conv_bn_relu(x, 64)
-    for stage, filters in enumerate((64, 128, 256, 512)):
-        x = _se_block(x, filters, strides=2 if stage else 1)
-        x = _se_block(x, filters, strides=1)
+    x = _conv_bn_relu(x, width)
+    for stage, count in enumerate(blocks):
+        for block in range(count):
+            x = _se_block(x, width << stage, strides=2 if stage and not block else 1)
     return keras.Model(inputs, _head(x, dropout))
 
 
@@ -109,7 +115,12 @@ NETWORKS = {
     "vgg_half": Network(lambda dropout: vgg(32, dropout), "four stages of 32 to 256 filters; the shipped one"),
     "vgg8": Network(lambda dropout: vgg(64, dropout), "four stages of 64 to 512 filters"),
     "vgg_small": Network(vgg_small, "half the resolution from the first layer on, for training on a CPU"),
-    "se_resnet18": Network(se_resnet18, "residual, squeeze-and-excitation, full-resolution stem; a teacher"),
+    "se_resnet16": Network(
+        lambda dropout: se_resnet(24, (1, 2, 2, 2), dropout), "residual, squeeze-and-excitation, 24 to 192 filters"
+    ),
+    "se_resnet18": Network(
+        lambda dropout: se_resnet(64, (2, 2, 2, 2), dropout), "the same with 64 to 512 filters; a teacher"
+    ),
     "three_block": Network(three_block, "three blocks and a dense layer, as widely used with FER-2013"),
     "deepfer": Network(deepfer, "DeepFER's CNN"),
     "resnet50v2": Network(transfer.resnet50v2, "ResNet50V2 in colour, to start from ImageNet's weights", EMOTION_RGB96),

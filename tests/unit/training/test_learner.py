@@ -107,3 +107,26 @@ def test_the_mean_of_the_teachers_is_learnt(faces: NDArray[np.uint8], tmp_path: 
 
     expected = softmax(teacher.predict(faces.astype(np.float32), verbose=0), axis=1)
     np.testing.assert_allclose(ops.convert_to_numpy(outputs["teachers"]), expected, atol=1e-4)
+
+
+def test_batch_normalization_gets_the_statistics_of_the_present_weights(
+    faces: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(_dropout: float) -> keras.Model:
+        inputs = keras.Input((48, 48, 1))
+        x = layers.BatchNormalization(momentum=0.9)(layers.Conv2D(3, 3, strides=8)(inputs))
+        return keras.Model(inputs, layers.Dense(7)(layers.GlobalMaxPooling2D()(x)))
+
+    monkeypatch.setitem(networks.NETWORKS, "normalized", networks.Network(build, "for tests"))
+    learner = Learner(networks.build("normalized"), Config("normalized", 1, 0.1))
+    batches = [faces[:2], faces[2:]]
+
+    learner.estimate_statistics(batches)
+
+    convolution, normalization = learner.network.layers[1:3]
+    outputs = [ops.convert_to_numpy(convolution(batch.astype(np.float32))) for batch in batches]
+    means = [output.mean(axis=(0, 1, 2)) for output in outputs]
+    variances = [output.var(axis=(0, 1, 2)) for output in outputs]
+    np.testing.assert_allclose(normalization.moving_mean, np.mean(means, axis=0), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(normalization.moving_variance, np.mean(variances, axis=0), rtol=1e-3)
+    assert normalization.momentum == 0.9
