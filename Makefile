@@ -29,7 +29,7 @@ python:
 	@$(PYTHON) tools/bootstrap_uv.py .tools
 
 # ---- environments -------------------------------------------------------------------------------------------------------
-.PHONY: install-serving install
+.PHONY: install-serving install install-checks
 install-serving: $(UV) python ## What serving needs, without TensorFlow: .venv and .venv-triton
 	@$(UV) sync --quiet --locked --no-default-groups --group serving --extra cli --extra gateway --inexact
 	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-triton $(UV) sync --quiet --locked --inexact --project serving/local_triton
@@ -37,6 +37,9 @@ install-serving: $(UV) python ## What serving needs, without TensorFlow: .venv a
 install: $(UV) python ## Everything that tests and training need
 	@$(UV) sync --quiet --locked --all-extras
 	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-triton $(UV) sync --quiet --locked --group savedmodel --project serving/local_triton
+
+install-checks: install
+	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-checks $(UV) sync --quiet --locked --project k8s/checks
 
 # ---- what Mien does -----------------------------------------------------------------------------------------------------
 .PHONY: demo serve train retrain loadtest tune bench
@@ -65,16 +68,20 @@ bench: install ## What serving costs, beside ONNX Runtime in process (BENCH="--r
 	@$(if $(DATA),$(RUN) -m benchmarks.quantization "$(DATA)")
 
 # ---- checks -------------------------------------------------------------------------------------------------------------
-.PHONY: check test test-long clean
-check: install ## Format, lint, types, unit tests: what CI and the pre-commit hook run first
+.PHONY: check k8s-check test test-long clean
+check: install-checks ## Format, lint, types, unit tests: what CI and the pre-commit hook run first
 	@$(UV) lock --check --quiet
 	@$(UV) lock --check --quiet --project serving/local_triton
+	@$(UV) lock --check --quiet --project k8s/checks
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@$(PYTEST) tests/unit
 
-test: install ## Every test that this machine can run, but for the long ones
+k8s-check: install-checks ## Manifests and images: they build, keep their schemas and our policies; checkov and hadolint agree
+	@$(PYTEST) tests/unit/k8s
+
+test: install-checks ## Every test that this machine can run, but for the long ones
 	@$(PYTEST) -m "not slow"
 	@echo "Left to make test-long: those that take longer than a minute each, marked slow."
 
@@ -82,7 +89,7 @@ test-long: install ## The tests that make test leaves out: PostgreSQL under Pref
 	@$(PYTEST) -m slow
 
 clean: ## Remove both environments and the caches; releases and other state stay
-	@rm -rf .venv .venv-triton .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	@rm -rf .venv .venv-triton .venv-checks .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
 # ---- the system ---------------------------------------------------------------------------------------------------------
 # Only a few tests need these, and say so when they are missing: an example in Go, databases, a browser.

@@ -12,6 +12,15 @@ from prefect.exceptions import ObjectNotFound
 STATE_FOLDER = "/var/lib/mien"
 """Where a job finds the state folder."""
 
+POD_LABELS = {"app.kubernetes.io/name": "flow-run", "app.kubernetes.io/part-of": "mien"}
+"""What the network policies in k8s/base know a job's pod by."""
+
+SITE = "mien-site"
+"""The ConfigMap in k8s/base that says where this cluster has its releases."""
+
+STORE_KEYS = "mien-store"
+"""The Secret with the bucket's keys; a cluster that gives its pods a role has none."""
+
 
 def process_pool(name: str) -> None:
     """A pool whose worker starts a process on its own machine for each run."""
@@ -38,7 +47,9 @@ def kubernetes_template(default: dict[str, Any]) -> dict[str, Any]:
         "type": "string",
         "default": "mien-state",
     }
-    pod = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    pod_template = template["job_configuration"]["job_manifest"]["spec"]["template"]
+    pod_template.setdefault("metadata", {}).setdefault("labels", {}).update(POD_LABELS)
+    pod = pod_template["spec"]
     pod["automountServiceAccountToken"] = False
     pod["securityContext"] = {
         "runAsNonRoot": True,
@@ -52,6 +63,10 @@ def kubernetes_template(default: dict[str, Any]) -> dict[str, Any]:
     ]
     (container,) = pod["containers"]
     container["resources"]["limits"]["nvidia.com/gpu"] = "{{ gpus }}"
+    container["envFrom"] = [
+        {"configMapRef": {"name": SITE, "optional": True}},
+        {"secretRef": {"name": STORE_KEYS, "optional": True}},
+    ]
     container["securityContext"] = {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,

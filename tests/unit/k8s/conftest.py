@@ -1,0 +1,19 @@
+"""Fixtures of the manifests' tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.k8s.manifests import BUILDS, Object, build
+
+
+@pytest.fixture(scope="session", params=BUILDS)
+def objects(request: pytest.FixtureRequest) -> list[Object]:
+    """Everything that one overlay applies."""
+    return build(request.param)
+
+
+@pytest.fixture(scope="session")
+def installed(objects: list[Object]) -> list[Object]:
+    """The same, and for what is applied to a cluster that has Mien already, that too."""
+    return objects if any(one["kind"] == "Namespace" for one in objects) else [*build("overlays/gpu"), *objects]
