@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
+import sys
 import tempfile
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mien.errors import DetectorError
+from mien.errors import DetectorError, MienError
+from mien.settings import YUNET_FILE, YUNET_SHA256, ClientSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TIMEOUT_S = 20.0
 MAX_BYTES = 64 * 2**20
@@ -65,3 +72,20 @@ def _write(target: Path, content: bytes) -> None:
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m mien.downloads FOLDER``: have YuNet there, for images that must not fetch anything when they run."""
+    parser = argparse.ArgumentParser(prog="python -m mien.downloads", description="Have the face detector's file here.")
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args(arguments).folder
+    try:
+        print(fetch_once(ClientSettings().yunet_url, YUNET_SHA256, folder / YUNET_FILE))
+    except MienError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
