@@ -1,9 +1,9 @@
-"""Writes k8s/schemas: JSON schemas of the custom resources that k8s/ uses, from packages that were generated from the CRDs.
+"""Writes k8s/schemas: JSON schemas of the custom resources that k8s/ uses, from packages made from the CRDs.
 
 Run it after a new version of an operator, with the packages of that version:
 
     .tools/uv run --no-project --with cloudcoil-models-keda==2.16.1.0 --with cloudcoil-models-cert-manager==1.17.1.0 \
-      --with cloudcoil-models-prometheus-operator==0.80.1.0 --with 'pip' python -m tools.crd_schemas
+      --with cloudcoil-models-prometheus-operator==0.80.1.0 --with pip python -m tools.crd_schemas
 
 KServe's SDK is downloaded without what it depends on: only its descriptions of the API's types are read.
 """

@@ -6,7 +6,6 @@ import functools
 import re
 import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -15,9 +14,10 @@ from tests.conftest import ROOT, skip_or_fail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 K8S = ROOT / "k8s"
-BUILDS = tuple(sorted(f"overlays/{folder.name}" for folder in (K8S / "overlays").iterdir())) + ("loadtest",)
+BUILDS = (*sorted(f"overlays/{folder.name}" for folder in (K8S / "overlays").iterdir()), "loadtest")
 NAMESPACE = "mien"
 NAME = "app.kubernetes.io/name"
 OLDEST_KUSTOMIZE = (5, 0)
@@ -48,8 +48,8 @@ def kubectl() -> str:
     found = re.search(r"Kustomize Version: v(\d+)\.(\d+)", told)
     if not found or (int(found[1]), int(found[2])) < OLDEST_KUSTOMIZE:
         skip_or_fail(
-            f"{path} has Kustomize {found[0] if found else 'of an unknown version'} (Debian's kubernetes-client is 1.20);"
-            " install kubectl 1.27 or newer: https://kubernetes.io/docs/tasks/tools/"
+            f"{path} tells {found[0] if found else 'no version of Kustomize'} (Debian's kubernetes-client is 1.20)."
+            " Install kubectl 1.27 or newer: https://kubernetes.io/docs/tasks/tools/"
         )
     return str(path)
 
@@ -72,7 +72,10 @@ def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
             predictors = [one["spec"]["predictor"], *(canary["predictor"] for canary in one["spec"].get("canary", []))]
             for predictor in predictors:
                 spec = predictors[0] | predictor | {"containers": runtime["spec"]["containers"]}
-                yield f"{where} {predictor.get('name', '')}".strip(), {"metadata": {"labels": spec["labels"]}, "spec": spec}
+                yield (
+                    f"{where} {predictor.get('name', '')}".strip(),
+                    {"metadata": {"labels": spec["labels"]}, "spec": spec},
+                )
 
 
 def containers(pod: Object) -> list[Object]:

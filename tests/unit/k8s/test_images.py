@@ -72,7 +72,9 @@ def test_the_gateways_image_holds_the_verified_detector_and_what_its_settings_ma
     folder = builder.build("gateway")
     assert YUNET_SHA256 in run_in_image(folder, "sha256sum", f"weights/{YUNET_FILE}").stdout
     assert f"MIEN_YUNET_PATH={WORKDIR}/weights/{YUNET_FILE}" in dict(stages()["gateway"].steps)["ENV"]
-    done = run_in_image(folder, "python", "-c", "import redis, psycopg, s3fs, opentelemetry.sdk, mien; print(mien.__file__)")
+    done = run_in_image(
+        folder, "python", "-c", "import redis, psycopg, s3fs, opentelemetry.sdk, mien; print(mien.__file__)"
+    )
     assert "site-packages" in done.stdout, done.stderr  # the wheel, not a checkout
 
 

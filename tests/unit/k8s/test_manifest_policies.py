@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flows.orchestration.work_pools import POD_LABELS
 from flows.settings import FlowSettings
-from flows.traffic import TrafficSettings
-from flows.work_pools import POD_LABELS
+from flows.traffic.pages import TrafficSettings
 from loadtest.settings import LoadTestSettings
 from mien.gateway.feedback.settings import FeedbackSettings
 from mien.gateway.settings import GatewaySettings
@@ -226,17 +226,24 @@ def test_variables_of_mien_are_settings_of_mien(objects: list[Object]) -> None:
 def test_images_are_pinned(objects: list[Object]) -> None:
     for where, pod in pods(objects):
         for container in containers(pod):
-            assert re.search(r"@sha256:[0-9a-f]{64}$|:v?\d+\.\d+[\w.-]*$", container["image"]), (where, container["image"])
+            assert re.search(r"@sha256:[0-9a-f]{64}$|:v?\d+\.\d+[\w.-]*$", container["image"]), (
+                where,
+                container["image"],
+            )
 
 
 def test_what_pods_refer_to_is_there_or_in_the_readme(installed: list[Object]) -> None:
     readme = (K8S / "README.md").read_text()
     made = {(one["kind"], one["metadata"]["name"]) for one in installed}
     by_cert_manager = {one["spec"]["secretName"] for one in installed if one["kind"] == "Certificate"}
-    assert not {one["kind"] for one in installed} & {"Secret"}, "secrets are made by hand, never from files of a repository"
+    assert not {one["kind"] for one in installed} & {"Secret"}, (
+        "secrets are made by hand, never from files of a repository"
+    )
     for where, pod in pods(installed):
         text = json.dumps(pod["spec"])
-        for secret in re.findall(r'"(?:secretKeyRef|secretRef)": \{[^}]*"name": "([^"]+)"|"secretName": "([^"]+)"', text):
+        for secret in re.findall(
+            r'"(?:secretKeyRef|secretRef)": \{[^}]*"name": "([^"]+)"|"secretName": "([^"]+)"', text
+        ):
             name = "".join(secret)
             assert name in by_cert_manager or f"create secret generic {name}" in readme, (where, name)
         for name in re.findall(r'"configMap(?:Ref|KeyRef)": \{[^}]*"name": "([^"]+)"', text):
