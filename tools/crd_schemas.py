@@ -27,6 +27,7 @@ MODELS = {
     "cert-manager.io/v1": ("cloudcoil.models.cert_manager.v1", ["Certificate", "Issuer"]),
     "monitoring.coreos.com/v1": ("cloudcoil.models.prometheus_operator.v1", ["ServiceMonitor", "PrometheusRule"]),
 }
+NOT_USED = {"Issuer": ["acme", "vault", "venafi"]}
 KSERVE = "kserve==0.21.0"
 KSERVE_KINDS = {
     "serving.kserve.io/v1beta1": ("InferenceService", "V1beta1InferenceServiceSpec"),
@@ -57,6 +58,8 @@ def main() -> None:
 
 def _write(api_version: str, kind: str, spec: Schema, definitions: Schema) -> None:
     definitions = {name: _tidied(definition) for name, definition in definitions.items()}
+    for name in NOT_USED.get(kind, []):
+        del definitions[spec["$ref"].rpartition("/")[2]]["properties"][name]
     spec = _tidied(spec)
     schema = {
         "type": "object",
@@ -71,7 +74,7 @@ def _write(api_version: str, kind: str, spec: Schema, definitions: Schema) -> No
         "$defs": {name: definitions[name] for name in sorted(_used(spec, definitions))},
     }
     path = TARGET / f"{api_version.replace('/', '-')}-{kind.lower()}.json"
-    path.write_text(json.dumps(schema, indent=1) + "\n")
+    path.write_text(json.dumps(schema, separators=(",", ":")) + "\n")
 
 
 def _tidied(schema: Any) -> Any:  # noqa: ANN401 - any part of a schema

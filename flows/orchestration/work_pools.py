@@ -18,6 +18,9 @@ POD_LABELS = {"app.kubernetes.io/name": "flow-run", "app.kubernetes.io/part-of":
 SITE = "mien-site"
 """The ConfigMap in k8s/base that says where this cluster has its releases."""
 
+ACCOUNT = "flow-run"
+"""The jobs' service account: Kubernetes allows it nothing, the cloud may give it a role for the bucket."""
+
 STORE_KEYS = "mien-store"
 """The Secret with the bucket's keys; a cluster that gives its pods a role has none."""
 
@@ -41,6 +44,11 @@ def kubernetes_template(default: dict[str, Any]) -> dict[str, Any]:
     template = deepcopy(default)
     properties = template["variables"]["properties"]
     properties["gpus"] = {"title": "GPUs", "description": "Of one job.", "type": "integer", "default": 1}
+    # Without requests a job would be the first that a full node ends.
+    for name, amount in {"cpu_request": "2", "memory_request": "8Gi", "memory_limit": "8Gi"}.items():
+        properties[name]["default"] = amount
+    properties["service_account_name"]["default"] = ACCOUNT
+    properties["finished_job_ttl"]["default"] = 86_400  # a day for whoever wants its log from Kubernetes
     properties["state_claim"] = {
         "title": "State claim",
         "description": f"Persistent volume claim mounted at {STATE_FOLDER}: datasets, runs, releases.",
@@ -63,6 +71,8 @@ def kubernetes_template(default: dict[str, Any]) -> dict[str, Any]:
     ]
     (container,) = pod["containers"]
     container["resources"]["limits"]["nvidia.com/gpu"] = "{{ gpus }}"
+    # Nodes with GPUs are usually closed to whatever does not say this.
+    pod["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     container["envFrom"] = [
         {"configMapRef": {"name": SITE, "optional": True}},
         {"secretRef": {"name": STORE_KEYS, "optional": True}},

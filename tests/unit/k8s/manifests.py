@@ -48,8 +48,8 @@ def kubectl() -> str:
     found = re.search(r"Kustomize Version: v(\d+)\.(\d+)", told)
     if not found or (int(found[1]), int(found[2])) < OLDEST_KUSTOMIZE:
         skip_or_fail(
-            f"{path} tells {found[0] if found else 'no version of Kustomize'} (Debian's kubernetes-client is 1.20)."
-            " Install kubectl 1.27 or newer: https://kubernetes.io/docs/tasks/tools/"
+            f"{path} tells {found[0] if found else 'no version of Kustomize'}."
+            " Install kubectl 1.27 or newer (Debian's kubernetes-client is 1.20): https://kubernetes.io/docs/tasks/tools/"
         )
     return str(path)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.orchestration.work_pools import POD_LABELS
+from flows.orchestration.work_pools import ACCOUNT, POD_LABELS
 from flows.settings import FlowSettings
 from flows.traffic.pages import TrafficSettings
 from loadtest.settings import LoadTestSettings
@@ -186,7 +186,7 @@ def test_network_policies_name_pods_and_ports_that_there_are(installed: list[Obj
             check_ports(rule, ports_of(installed, spec["podSelector"]), where)
             check_peers(rule["from"], labels, where)
         for rule in spec.get("egress", []):
-            inside = [peer["podSelector"] for peer in rule.get("to", []) if "namespaceSelector" not in peer]
+            inside = [peer["podSelector"] for peer in rule.get("to", []) if peer.keys() == {"podSelector"}]
             for selector in inside:
                 check_ports(rule, ports_of(installed, selector), where)
             check_peers(rule.get("to", []), labels, where)
@@ -201,6 +201,8 @@ def check_peers(peers: list[Object], labels: list[dict[str, str]], where: str) -
     for peer in peers:
         if "namespaceSelector" in peer:
             assert peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] in OUTSIDE, where
+        elif "ipBlock" in peer:
+            assert peer["ipBlock"]["cidr"].startswith("169.254."), where
         else:
             assert any(selects(peer["podSelector"], pod) for pod in labels), (where, peer)
 
@@ -250,7 +252,7 @@ def test_what_pods_refer_to_is_there_or_in_the_readme(installed: list[Object]) -
             assert ("ConfigMap", name) in made, (where, name)
         for name in re.findall(r'"claimName": "([^"]+)"', text):
             assert ("PersistentVolumeClaim", name) in made, (where, name)
-        assert ("ServiceAccount", pod["spec"].get("serviceAccountName", "prefect-worker")) in made, where
+        assert ("ServiceAccount", pod["spec"].get("serviceAccountName", ACCOUNT)) in made, where
 
 
 def test_mounts_have_volumes_and_nothing_is_mounted_twice(objects: list[Object]) -> None:

@@ -7,8 +7,10 @@ import re
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.conftest import ROOT, skip_or_fail
-from tests.unit.k8s.manifests import BUILDS, K8S, Object, build, pods, rendered
+from tests.unit.k8s.manifests import BUILDS, K8S, Object, build, kubectl, pods, rendered
 from tests.unit.k8s.test_manifest_schemas import check
 
 if TYPE_CHECKING:
@@ -52,3 +54,20 @@ def test_the_readmes_example_leaves_nothing_open(tmp_path: Path) -> None:
     assert len(list(pods(objects))) > 5
     for one in objects:
         check(one, "1.37")
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [(None, "not on the path"), ("echo 'Kustomize Version: v4.5.7'", "tells Kustomize Version: v4.5. Install")],
+)
+def test_a_kubectl_that_is_missing_or_old_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str | None, told: str
+) -> None:
+    if script:
+        (tmp_path / "kubectl").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "kubectl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception) as skipped:
+        kubectl.__wrapped__()
+    assert told in str(skipped.value)

@@ -10,7 +10,7 @@ import prefect.server.api.collections_data
 import pytest
 from prefect.utilities.templating import apply_values, find_placeholders
 
-from flows.orchestration.work_pools import STATE_FOLDER, kubernetes_template
+from flows.orchestration.work_pools import POD_LABELS, SITE, STATE_FOLDER, STORE_KEYS, kubernetes_template
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,9 @@ def test_a_job_has_what_training_needs_and_no_more_rights(default: dict[str, Any
     mounts = {mount["mountPath"]: claims[mount["name"]] for mount in container["volumeMounts"]}
     assert mounts[STATE_FOLDER] == "state-of-the-house"
     assert pod["securityContext"]["runAsNonRoot"]
+    assert job["spec"]["template"]["metadata"]["labels"] == POD_LABELS
+    assert pod["tolerations"]
+    assert [next(iter(source.values()))["name"] for source in container["envFrom"]] == [SITE, STORE_KEYS]
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -50,3 +53,15 @@ def test_prefects_own_template_is_left_alone(default: dict[str, Any]) -> None:
     before = json.dumps(default)
     kubernetes_template(default)
     assert json.dumps(default) == before
+
+
+def test_a_job_asks_for_what_it_needs_and_is_not_kept_for_ever(default: dict[str, Any]) -> None:
+    template = kubernetes_template(default)
+    defaults = {
+        name: value["default"] for name, value in template["variables"]["properties"].items() if "default" in value
+    }
+    manifest = apply_values(template["job_configuration"]["job_manifest"], defaults)
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["requests"] == {"cpu": "2", "memory": "8Gi"}
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert manifest["spec"]["ttlSecondsAfterFinished"] == 86_400
