@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.k8s.manifests import BUILDS, Object, build
+from tests.unit.k8s.manifests import BUILDS, Object, build, readme_example
 
 
-@pytest.fixture(scope="session", params=BUILDS)
-def objects(request: pytest.FixtureRequest) -> list[Object]:
-    """Everything that one overlay applies."""
+@pytest.fixture(scope="session", params=[*BUILDS, "README"])
+def objects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+    """Everything that one overlay applies, or the example in the README, which has all components."""
+    if request.param == "README":
+        return build(readme_example(tmp_path_factory.mktemp("readme")))
     return build(request.param)
 
 

@@ -54,6 +54,15 @@ def kubectl() -> str:
     return str(path)
 
 
+def readme_example(folder: Path) -> Path:
+    """The README's kustomization, in a folder where its paths lead to this checkout."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", (K8S / "README.md").read_text(), re.DOTALL)
+    (folder / "mien").symlink_to(ROOT)
+    (folder / "my-cluster").mkdir()
+    (folder / "my-cluster" / "kustomization.yaml").write_text(text)
+    return folder / "my-cluster"
+
+
 def named(objects: list[Object], kind: str, name: str) -> Object:
     """The one object of that kind and name."""
     (found,) = [one for one in objects if one["kind"] == kind and one["metadata"]["name"] == name]

@@ -178,6 +178,16 @@ def test_ingresses_and_scalers_lead_to_what_there_is(objects: list[Object]) -> N
             assert by_name["Service", one["spec"]["serviceName"]]
 
 
+def test_monitors_look_at_services_and_ports_that_there_are(objects: list[Object]) -> None:
+    for monitor in (one for one in objects if one["kind"] == "ServiceMonitor"):
+        selector = monitor["spec"]["selector"]
+        (service,) = [
+            one for one in objects if one["kind"] == "Service" and selects(selector, one["metadata"].get("labels", {}))
+        ]
+        ports = {port["name"] for port in service["spec"]["ports"]}
+        assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
+
+
 def test_network_policies_name_pods_and_ports_that_there_are(installed: list[Object]) -> None:
     labels = pod_labels(installed)
     for policy in (one for one in installed if one["kind"] == "NetworkPolicy"):
