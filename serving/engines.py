@@ -15,6 +15,8 @@ from serving.errors import EngineError
 from serving.settings import LOOPBACK
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from serving.settings import ServingSettings
 
 BACKENDS = Path(__file__).resolve().parent / "backends"
@@ -145,15 +147,20 @@ class WheelEngine:
 
     def launch(self, plan: ServerPlan) -> Launch:
         """Put the backends together and give the command."""
-        self._assemble_backends()
-        arguments = tritonserver_arguments(
-            plan,
-            repository=str(plan.repository.absolute()),
-            address=LOOPBACK,
-            grpc_port=plan.grpc_port,
-            metrics_port=plan.metrics_port,
+        return self.command(
+            tritonserver_arguments(
+                plan,
+                repository=str(plan.repository.absolute()),
+                address=LOOPBACK,
+                grpc_port=plan.grpc_port,
+                metrics_port=plan.metrics_port,
+            )
         )
-        arguments.append(f"--backend-directory={self._backend_directory}")
+
+    def command(self, arguments: Sequence[str]) -> Launch:
+        """The same for arguments of the caller's own, which say nothing of backends."""
+        self._assemble_backends()
+        arguments = [*arguments, f"--backend-directory={self._backend_directory}"]
         variables = self._variables()
         if not self._has_cuda():
             # Shown no GPU, KIND_AUTO means the CPU, which is all this ONNX Runtime has.

@@ -6,6 +6,7 @@ Every field of `ClientSettings` is also an environment variable: its name in cap
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path  # noqa: TC003 (pydantic reads the annotations at run time)
 from typing import Annotated, Any, Literal, Self
 
@@ -43,8 +44,9 @@ class ClientSettings(BaseSettings):
 
     endpoints: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("127.0.0.1:8001",),
-        description="Where Triton's gRPC port is: 'host:port', 'dns:///name:port' for all addresses behind a name, or "
-        "several IP addresses with ports, separated by commas. Calls go round robin over all addresses.",
+        description="Where Triton's gRPC port is: 'host:port', 'dns:///name:port' for all addresses behind a name "
+        "('dns://server:53/name:port' asks that name server), or several IP addresses with ports, separated by commas. "
+        "Calls go round robin over all addresses.",
     )
     model: str = Field(default=contract.EMOTION.name, min_length=1, description="The ensemble to call.")
     model_version: Annotated[str, Field(pattern=r"^\d*$")] = Field(
@@ -177,7 +179,7 @@ def address_family(endpoint: str) -> Literal["ipv4", "ipv6"] | None:
 
 
 def _check_host_and_port(endpoint: str) -> None:
-    host, _, port = endpoint.removeprefix("dns:///").rpartition(":")
+    host, _, port = re.sub("^dns://[^/]*/", "", endpoint).rpartition(":")
     if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f"{endpoint!r} is not 'host:port' (or 'dns:///host:port')")
 

@@ -1,0 +1,356 @@
+"""Replicas of Triton on this machine, as a cluster runs them: pods, the name they are found by, and callers.
+
+No cluster runs here. What a kubelet, a headless service and a Deployment's controller do to a pod is done by this
+module, in the order that k8s/PODS.md gives. What they do it with is real: the init container's command, the probe,
+tritonserver in control mode `none`, DNS over UDP. Each pod has an address of its own, 127.1.0.N.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from mien import ClientSettings, EmotionClient, MienError
+from mien.contract import EMOTION
+from serving import read_settings
+from serving.engines import WheelEngine
+from serving.kept_process import KeptProcess
+from serving.stubs import living_stubs
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = "triton.mien.svc"
+START_S = 120.0
+POLL_S = 0.05
+
+# In the cluster 30 s, 10 s and 10 s: a test has not that time.
+CONNECTION_AGE_S = 2.0
+EXIT_TIMEOUT_S = 3
+QUIET_S = 1.0
+DRAIN_S = 30.0
+
+
+class NameServer:
+    """Answers who is behind `NAME`, over UDP; any other question gets an empty answer."""
+
+    def __init__(self) -> None:
+        self._addresses: list[str] = []
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.sendto(b"", self._socket.getsockname())
+        self._thread.join()
+        self._socket.close()
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on 127.0.0.1."""
+        return int(self._socket.getsockname()[1])
+
+    def add(self, address: str) -> None:
+        """Have the name lead to `address` too."""
+        self._addresses = [*self._addresses, address]
+
+    def remove(self, address: str) -> None:
+        """No longer have the name lead to `address`."""
+        self._addresses = [known for known in self._addresses if known != address]
+
+    def _serve(self) -> None:
+        while True:
+            question, caller = self._socket.recvfrom(512)
+            if not question:
+                return
+            self._socket.sendto(self._answer(question), caller)
+
+    def _answer(self, question: bytes) -> bytes:
+        labels = b"".join(bytes([len(label)]) + label.encode() for label in NAME.split("."))
+        asked = question[12 : question.index(b"\0", 12) + 5]
+        wanted = asked.lower() == labels + b"\0" + struct.pack(">HH", 1, 1)
+        addresses = self._addresses if wanted else []
+        records = [struct.pack(">HHHIH", 0xC00C, 1, 1, 0, 4) + socket.inet_aton(address) for address in addresses]
+        return question[:2] + struct.pack(">HHHHH", 0x8580, 1, len(records), 0, 0) + asked + b"".join(records)
+
+
+class Pod:
+    """One replica: a folder filled by the sync, Triton on it, and the probe beside it."""
+
+    def __init__(self, folder: Path, address: str, ports: tuple[int, int, int], store: str, release: int) -> None:
+        self.address = address
+        self._folder = folder
+        self._grpc_port, self._metrics_port, self._probe_port = ports
+        self._store, self._release = store, release
+        self._triton: KeptProcess | None = None
+        self._probe: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """The init container, the sidecar, the server; in this order."""
+        self._folder.mkdir()
+        self._run(
+            "sync",
+            MIEN_RELEASE_STORE=self._store,
+            MIEN_RELEASE=str(self._release),
+            MIEN_MODEL_REPOSITORY=str(self._folder / "models"),
+        )
+        self._probe = self._begin_probe()
+        launch = WheelEngine(read_settings().triton_environment, self._folder / "backends").command(self._arguments())
+        self._triton = KeptProcess(
+            {
+                "command": launch.command,
+                "environment": launch.environment,
+                "log": str(self._folder / "triton.log"),
+                "exit_timeout_s": EXIT_TIMEOUT_S + 2.0,
+                "shared_memory_prefix": f"{self._token}-",
+                "cleanup": launch.cleanup,
+            }
+        )
+
+    def ask(self, path: str, timeout_s: float = 5.0) -> tuple[int, str]:
+        """What the probe answers: status and text; status 0 if it does not."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}:{self._probe_port}{path}", timeout=timeout_s) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def wait_ready(self) -> None:
+        """As the startup probe does."""
+        end = time.monotonic() + START_S
+        while self.ask("/ready")[0] != 200:
+            if time.monotonic() > end or not self.triton.is_alive:
+                pytest.fail(f"{self.address} was not ready in {START_S:g} s:\n{self.log}")
+            time.sleep(POLL_S)
+
+    def drain(self) -> None:
+        """The preStop hook."""
+        assert self.ask("/drain", DRAIN_S + 5)[0] == 200
+
+    def terminate(self) -> None:
+        """SIGTERM to the server and then to the sidecar, as a kubelet after the preStop hook."""
+        self.triton.stop()
+        self._end_probe()
+
+    def kill(self) -> None:
+        """SIGKILL to the server, without a warning."""
+        os.kill(self.triton.process_id, signal.SIGKILL)
+
+    def kill_stubs(self) -> None:
+        """Have the server live on with nothing left to run its models."""
+        for stub in living_stubs(self.triton.process_id):
+            os.kill(stub.process_id, signal.SIGKILL)
+
+    def remove(self) -> None:
+        """End what is left."""
+        if self._triton:
+            self._triton.stop()
+        self._end_probe()
+
+    @property
+    def triton(self) -> KeptProcess:
+        """The server, which has been started."""
+        assert self._triton
+        return self._triton
+
+    @property
+    def log(self) -> str:
+        """What server and probe have written."""
+        return "".join((self._folder / f"{name}.log").read_text() for name in ("triton", "probe"))
+
+    @property
+    def _token(self) -> str:
+        return f"mien-{self.address}-{self._grpc_port}"
+
+    def _arguments(self) -> list[str]:
+        return [
+            f"--model-repository={self._folder / 'models'}",
+            "--model-control-mode=none",
+            "--disable-auto-complete-config",
+            "--strict-readiness=false",
+            "--allow-http=false",
+            "--allow-gpu-metrics=false",
+            f"--grpc-address={self.address}",
+            f"--grpc-port={self._grpc_port}",
+            f"--metrics-address={self.address}",
+            f"--metrics-port={self._metrics_port}",
+            f"--grpc-max-connection-age={CONNECTION_AGE_S * 1e3:.0f}",
+            "--grpc-max-connection-age-grace=10000",
+            f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
+            f"--backend-config=python,shm-region-prefix-name={self._token}-",
+        ]
+
+    def _run(self, module: str, **variables: str) -> None:
+        command = [sys.executable, "-m", f"serving.{module}"]
+        completed = subprocess.run(
+            command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False
+        )
+        assert completed.returncode == 0, completed.stderr
+
+    def _begin_probe(self) -> subprocess.Popen[bytes]:
+        variables = {
+            "MIEN_ENDPOINTS": f"{self.address}:{self._grpc_port}",
+            "MIEN_PROBE_HOST": self.address,
+            "MIEN_PROBE_PORT": str(self._probe_port),
+            "MIEN_PROBE_QUIET_S": str(QUIET_S),
+            "MIEN_PROBE_DRAIN_S": str(DRAIN_S),
+        }
+        with (self._folder / "probe.log").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "serving.probe"], cwd=ROOT, env=os.environ | variables, stderr=log
+            )
+
+    def _end_probe(self) -> None:
+        if self._probe:
+            self._probe.terminate()
+            assert self._probe.wait(10) == 0
+            self._probe = None
+
+
+class Cluster:
+    """A Deployment of Triton behind a headless service, on this machine.
+
+    Args:
+        folder: for all that pods write.
+        store: where releases come from.
+    """
+
+    def __init__(self, folder: Path, store: str) -> None:
+        self.pods: list[Pod] = []
+        self._folder = folder
+        self._store = store
+        self._started = 0
+        self._ports = _free_ports(3)
+        self._stack = ExitStack()
+        self._names = NameServer()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self._names)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def endpoint(self) -> str:
+        """What MIEN_ENDPOINTS is set to."""
+        return f"dns://127.0.0.1:{self._names.port}/{NAME}:{self._ports[0]}"
+
+    def add_pod(self, release: int) -> Pod:
+        """Start one, and have callers find it when it is ready."""
+        self._started += 1
+        pod = Pod(
+            self._folder / f"pod-{self._started}", f"127.1.0.{self._started}", self._ports, self._store, release
+        )
+        self._stack.callback(pod.remove)
+        pod.start()
+        pod.wait_ready()
+        self.pods.append(pod)
+        self._names.add(pod.address)
+        return pod
+
+    def end_pod(self, pod: Pod) -> None:
+        """As a cluster ends one: callers no longer find it, it drains, it is told to stop."""
+        self.forget_pod(pod)
+        pod.drain()
+        pod.terminate()
+
+    def forget_pod(self, pod: Pod) -> None:
+        """What follows when one is gone, or no longer ready: callers no longer find it."""
+        self._names.remove(pod.address)
+        self.pods.remove(pod)
+
+    def roll_out(self, release: int) -> None:
+        """Replace every pod by one with another release: maxSurge 1, maxUnavailable 0."""
+        for old in list(self.pods):
+            self.add_pod(release)
+            self.end_pod(old)
+
+
+@dataclass
+class Load:
+    """Callers that ask without a pause, each with a client of its own, until the end of the block.
+
+    Attributes:
+        endpoint: where they ask.
+        callers: how many.
+        failures: what they were told instead of an answer.
+        answers: the release that answered, in the order of the answers.
+    """
+
+    endpoint: str
+    callers: int = 3
+    failures: list[str] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._threads = [threading.Thread(target=self._call) for _ in range(self.callers)]
+        for thread in self._threads:
+            thread.start()
+        self.wait_for_more()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for_more(self, calls: int = 100) -> None:
+        """Return when so many more have been answered."""
+        wanted, end = len(self.answers) + calls, time.monotonic() + START_S
+        while len(self.answers) < wanted and not self.failures and time.monotonic() < end:
+            time.sleep(POLL_S)
+        assert len(self.answers) >= wanted or self.failures, "callers get no answers"
+
+    @property
+    def releases(self) -> Counter[int]:
+        """How many answers each release gave."""
+        return Counter(self.answers)
+
+    def _call(self) -> None:
+        faces = EMOTION.input.zeros(2)
+        with EmotionClient(ClientSettings(endpoints=(self.endpoint,), deadline_s=30)) as client:
+            while not self._stop.is_set():
+                try:
+                    (version,) = set(client.classify(faces).model_versions)
+                except MienError as error:
+                    self.failures.append(f"{type(error).__name__}: {error}")
+                else:
+                    self.answers.append(int(version))
+
+
+def _free_ports(count: int) -> tuple[int, ...]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("", 0))) for _ in range(count)]
+        return tuple(int(one.getsockname()[1]) for one in sockets)
