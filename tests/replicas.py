@@ -266,9 +266,7 @@ class Cluster:
     def add_pod(self, release: int) -> Pod:
         """Start one, and have callers find it when it is ready."""
         self._started += 1
-        pod = Pod(
-            self._folder / f"pod-{self._started}", f"127.1.0.{self._started}", self._ports, self._store, release
-        )
+        pod = Pod(self._folder / f"pod-{self._started}", f"127.1.0.{self._started}", self._ports, self._store, release)
         self._stack.callback(pod.remove)
         pod.start()
         pod.wait_ready()
