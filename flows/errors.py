@@ -7,6 +7,7 @@
         ├── NoServerError          no server runs that a release could be served by
         ├── DatasetRefusedError    the dataset has faults that training must not begin with
         ├── GateRefusedError       the candidate may not take the place of the release that is served
+        ├── RolloutError           Kubernetes did not do what a release needs
         ├── TrafficError           the figures of served traffic cannot be read
         └── TrialRefusedError      the candidate has not passed its trial on live traffic
 """
@@ -32,6 +33,10 @@ class GateRefusedError(FlowError):
 
 class DatasetRefusedError(FlowError):
     """The dataset has faults that training must not begin with."""
+
+
+class RolloutError(FlowError):
+    """Kubernetes cannot be reached, refuses, or does not get new pods ready."""
 
 
 class TrafficError(FlowError):

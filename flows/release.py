@@ -214,9 +214,8 @@ def _table(*columns: str) -> Table:
 def _tell(promotion: Promotion) -> None:
     entry = promotion.entry
     typer.echo(
-        f"Release {entry.release} is served, {entry.previous} was before; the swap took"
-        f" {promotion.swap_s * 1e3:.0f} ms."
-        + (" Back: python -m flows.release rollback" if entry.action == "promote" else "")
+        f"Release {entry.release} is served, {entry.previous} was before; that took"
+        f" {promotion.swap_s:.2g} s." + (" Back: python -m flows.release rollback" if entry.action == "promote" else "")
     )
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from flows.errors import NoServerError
+from flows.releases.rollout import Rollout
+from flows.releases.workload import Workload
+from flows.settings import read_flow_settings
 from serving import ModelRepository, Promoter, ServerControl
 from serving.errors import ControlError
 from serving.record import read_record
 from serving.repository import install_shipped
+from serving.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mien.contract import EnsembleSpec
-    from serving import ServingSettings
+    from serving import Promotion, ServingSettings
     from serving.record import ServerRecord
 
 
@@ -52,13 +56,52 @@ def running_server(settings: ServingSettings, ensemble: EnsembleSpec) -> ServerR
     return record
 
 
-@contextmanager
-def promoter_of(settings: ServingSettings, ensemble: EnsembleSpec) -> Iterator[Promoter]:
-    """Changes what the server on this state folder serves.
+class Releaser(Protocol):
+    """Changes which release is served: `serving.Promoter` on this machine, `Rollout` on Kubernetes."""
+
+    def promote(self, release: int, *, reason: str = "") -> Promotion:
+        """Serve `release` from now on; if anything is wrong with it, what is served stays."""
+
+    def rollback(self, *, to: int | None = None, reason: str = "") -> Promotion:
+        """Serve the release before the present one, or the one named."""
+
+    def offer(self, release: int) -> str:
+        """Serve `release` beside the present one; gives the name that it answers as."""
+
+    def withdraw(self) -> None:
+        """Stop serving what was offered."""
+
+
+def check_serving(settings: ServingSettings, ensemble: EnsembleSpec) -> None:
+    """See that a release could be served, before much work is put into one.
 
     Raises:
-        NoServerError: none runs.
+        NoServerError: no server runs on this state folder.
+        RolloutError: Kubernetes cannot be reached, or has no such Deployment.
+        StoreError: no release store is set, without which its pods would get no release.
     """
+    flow_settings = read_flow_settings()
+    if flow_settings.platform == "local":
+        running_server(settings, ensemble)
+    else:
+        open_store(settings.release_store, ensemble)
+        Workload(flow_settings).release()
+
+
+@contextmanager
+def promoter_of(settings: ServingSettings, ensemble: EnsembleSpec) -> Iterator[Releaser]:
+    """Changes what is served, where MIEN_PLATFORM says.
+
+    Raises:
+        NoServerError: no server runs on this state folder.
+        RolloutError: Kubernetes cannot be reached.
+        StoreError: Kubernetes is to serve, and no release store is set.
+    """
+    flow_settings = read_flow_settings()
+    if flow_settings.platform == "kubernetes":
+        store = open_store(settings.release_store, ensemble)
+        yield Rollout(working_copy(settings), ensemble, store, Workload(flow_settings))
+        return
     record = running_server(settings, ensemble)
     with ServerControl(record.endpoint, record.admin_key) as control:
         yield Promoter(ModelRepository(settings.model_repository), ensemble, control)

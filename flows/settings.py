@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations at run time
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,6 +24,10 @@ class FlowSettings(BaseSettings):
         retrain_config: their configuration.
         retrain_schedule: when to retrain in any case, as a cron line in UTC such as ``0 3 * * 0``; empty for never.
         watch_interval_s: how often to look whether the dataset has changed and whether the traffic has drifted.
+        platform: where releases are served: by the server of this state folder, or on Kubernetes.
+        kubernetes_namespace: where Triton's Deployment is.
+        kubernetes_workload: its name.
+        rollout_timeout_s: how long new pods may take to be ready; then the release before is rolled out again.
         notify_url: gets a POST with a JSON body when a run fails or crashes, such as a chat's incoming webhook.
     """
 
@@ -34,6 +39,10 @@ class FlowSettings(BaseSettings):
     retrain_config: str = "quick"
     retrain_schedule: str = ""
     watch_interval_s: float = Field(default=900.0, ge=1)
+    platform: Literal["local", "kubernetes"] = "local"
+    kubernetes_namespace: str = "mien"
+    kubernetes_workload: str = "triton"
+    rollout_timeout_s: float = Field(default=1200.0, gt=0)
     notify_url: SecretStr | None = None
 
     @property

@@ -11,7 +11,7 @@ import typer
 from flows import command_line
 from flows.errors import FlowError
 from flows.orchestration import prefect_environment
-from flows.running_server import running_server
+from flows.running_server import check_serving
 from flows.settings import read_flow_settings
 from mien.contract import EMOTION
 from serving import read_settings
@@ -38,7 +38,7 @@ def train(
     """
     settings = read_settings()
     if promote:
-        running_server(settings, EMOTION)
+        check_serving(settings, EMOTION)
     if not data.exists():
         raise FlowError(f"There is no {data}. Give FER-2013 as a folder, a zip or its CSV.")
     prefect_environment.prepare(settings, read_flow_settings())

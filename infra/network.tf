@@ -1,14 +1,7 @@
 # Three zones; nodes and the database have no public address and reach the world through a gateway in each zone.
 
-data "aws_availability_zones" "here" {
-  filter {
-    name   = "opt-in-status"
-    values = ["opt-in-not-required"]
-  }
-}
-
 locals {
-  zones = { for index, zone in slice(data.aws_availability_zones.here.names, 0, 3) : zone => index }
+  zones = { for index, zone in var.zones : zone => index }
 }
 
 resource "aws_vpc" "main" {

@@ -3,6 +3,15 @@ variable "region" {
   type        = string
 }
 
+variable "zones" {
+  description = "Three zones of the region; a zone's place in the list decides its addresses, so add none in front."
+  type        = list(string)
+  validation {
+    condition     = length(var.zones) == 3
+    error_message = "Three zones are needed."
+  }
+}
+
 variable "name" {
   description = "Begins the name of everything that is made."
   type        = string

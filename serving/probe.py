@@ -4,7 +4,8 @@ It runs beside the server, in its pod, and asks it over gRPC like a caller. The 
 the reason, 503:
 
 - ``/live``: the server answers inferences. A busy one that refuses this one and answers others is alive.
-- ``/ready``: the ensemble is loaded, and nobody has asked to drain.
+- ``/ready``: the ensemble is loaded, it has answered the golden faces of its release as training did, and nobody has
+  asked to drain. So a bad release gets no callers, and its rollout stops at the first pod.
 - ``/drain``: answers once nobody has had an answer of the server for some seconds. Called before the server is told to
   stop, it gives callers the time to find the other replicas.
 
@@ -33,12 +34,16 @@ from mien.contract import ENSEMBLES
 from mien.errors import MienError
 from mien.settings import ClientSettings
 from serving.control import ServerControl
-from serving.errors import ControlError, PortTakenError
+from serving.errors import PortTakenError, PromotionError, ServingError
+from serving.golden import read_golden
 from serving.pulse import Pulse
-from serving.settings import LOOPBACK, settings_from_environment
+from serving.repository import ModelRepository
+from serving.settings import LOOPBACK, read_settings, settings_from_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from mien.contract import EnsembleSpec
 
 logger = logging.getLogger(__name__)
 
@@ -78,12 +83,16 @@ class Probe:
     Args:
         control: calls to the server.
         settings: how long things may take.
+        repository: what the server serves from, for the golden faces; None to do without them.
     """
 
-    def __init__(self, control: ServerControl, settings: ProbeSettings) -> None:
+    def __init__(
+        self, control: ServerControl, settings: ProbeSettings, repository: ModelRepository | None = None
+    ) -> None:
         self._control = control
         self._settings = settings
         self._pulse = Pulse(control, settings.deadline_s)
+        self._repository = repository
         self._drains = 0
         self._lock = threading.Lock()
         self._live = _Fresh(self._pulse.trouble)
@@ -124,9 +133,20 @@ class Probe:
             for ensemble in ENSEMBLES:
                 if not self._control.is_ready(ensemble.name, timeout_s=self._settings.deadline_s):
                     return f"{ensemble.name} is not ready."
-        except ControlError as error:
+                if self._repository:
+                    self._check_golden(self._repository, ensemble)
+            self._repository = None  # once is enough: this pod serves nothing else
+        except ServingError as error:
             return str(error)
         return ""
+
+    def _check_golden(self, repository: ModelRepository, ensemble: EnsembleSpec) -> None:
+        manifest = repository.manifest(ensemble, repository.pointer(ensemble).release)
+        golden = read_golden(repository, manifest)
+        answered, release = self._control.infer(ensemble, golden.faces)
+        if release != manifest.release:
+            raise PromotionError(f"{ensemble.name} answers with release {release}, not {manifest.release}.")
+        golden.check(answered)
 
 
 class _Fresh:
@@ -183,15 +203,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m serving.probe",
         description="Answer /live, /ready and /drain for one Triton, over HTTP, until a signal says stop.",
         epilog="Settings come from the environment: MIEN_PROBE_HOST (127.0.0.1), MIEN_PROBE_PORT (8090),"
-        " MIEN_PROBE_DEADLINE_S, MIEN_PROBE_QUIET_S, MIEN_PROBE_DRAIN_S; MIEN_ENDPOINTS (127.0.0.1:8001) and"
-        " MIEN_TLS_… as every client takes them.",
+        " MIEN_PROBE_DEADLINE_S, MIEN_PROBE_QUIET_S, MIEN_PROBE_DRAIN_S; MIEN_MODEL_REPOSITORY, what the server serves,"
+        " for the golden faces; MIEN_ENDPOINTS (127.0.0.1:8001) and MIEN_TLS_… as every client takes them.",
     ).parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # Explicitly: the first process of a container gets no signal that it has no handler for.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        serve(settings_from_environment(ProbeSettings), ClientSettings())
+        serve(settings_from_environment(ProbeSettings), ClientSettings(), _served_repository())
     except MienError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -200,7 +220,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def serve(settings: ProbeSettings, client: ClientSettings) -> None:
+def _served_repository() -> ModelRepository | None:
+    serving = read_settings()
+    return ModelRepository(serving.model_repository) if "model_repository" in serving.model_fields_set else None
+
+
+def serve(settings: ProbeSettings, client: ClientSettings, repository: ModelRepository | None) -> None:
     """Answer until KeyboardInterrupt.
 
     Raises:
@@ -209,7 +234,7 @@ def serve(settings: ProbeSettings, client: ClientSettings) -> None:
     """
     endpoint = client.endpoints[0]
     with ServerControl(endpoint, credentials=credentials(client), tls_server_name=client.tls_server_name) as control:
-        handler = partial(_Handler, probe=Probe(control, settings))
+        handler = partial(_Handler, probe=Probe(control, settings, repository))
         try:
             server = _Server((settings.host, settings.port), handler)
         except OSError as error:

@@ -20,11 +20,14 @@ import numpy as np
 from mien.contract import VARIANTS
 from serving.configuration import CONFIG_NAME, change_configs, pin, serve_versions, write_durably
 from serving.errors import ControlError, PromotionError, ServingError
+from serving.golden import read_golden
 from serving.ledger import Entry, Ledger
 from serving.manifest import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from numpy.typing import NDArray
 
     from mien.contract import EnsembleSpec
     from serving.control import ServerControl
@@ -34,8 +37,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-GOLDEN_NAME = "golden.npz"
-
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
@@ -43,7 +44,7 @@ class Promotion:
 
     Attributes:
         entry: what was done.
-        swap_s: how long the server took for the swap itself; requests went on meanwhile.
+        swap_s: how long the swap itself took, or on Kubernetes the rollout; requests went on meanwhile.
     """
 
     entry: Entry
@@ -155,7 +156,7 @@ class Promoter:
 
     def _swap(self, manifest: Manifest) -> float:
         """The one moment in which what is served changes."""
-        _point(self._repository, self._variant(manifest), manifest)
+        point(self._repository, self._variant(manifest), manifest)
         begin = time.perf_counter()
         self._control.load(self._ensemble.name)
         swap_s = time.perf_counter() - begin
@@ -164,7 +165,7 @@ class Promoter:
 
     def _return_to(self, manifest: Manifest) -> bool:
         """Bring back what served; False if the server could not be told: its next start or the next command does it."""
-        _point(self._repository, self._variant(manifest), manifest)
+        point(self._repository, self._variant(manifest), manifest)
         try:
             self._control.load(self._ensemble.name)
             self._load_members([manifest, *self._candidates()])
@@ -197,24 +198,16 @@ class Promoter:
             manifest: of the release.
             through: the ensemble that must answer with that release; by default its members, one after the other.
         """
-        path = self._repository.path / manifest.ensemble / str(manifest.release) / GOLDEN_NAME
-        if not path.exists():
-            raise PromotionError(f"{path} is missing: nothing shows what the release must answer. Export it again.")
-        with np.load(path) as golden:
-            values, expected, tolerance = golden["faces"], golden["probabilities"], float(golden["tolerance"])
+        golden = read_golden(self._repository, manifest)
+        answered: NDArray[np.generic] = golden.faces
         if through is None:
             for member in self._variant(manifest).members:
-                values, _ = self._control.infer(member, values, version=manifest.members[member.name])
+                answered, _ = self._control.infer(member, answered, version=manifest.members[member.name])
         else:
-            values, version = self._control.infer(through, values)
+            answered, version = self._control.infer(through, answered)
             if version != manifest.release:
                 raise PromotionError(f"{through.name} answers with release {version}, not {manifest.release}.")
-        difference = float(np.max(np.abs(values - expected))) if values.shape == expected.shape else np.inf
-        if not difference <= tolerance:  # NaN is a failure too
-            raise PromotionError(
-                f"The canary failed: the probabilities of {len(expected)} golden faces differ by {difference:.2g} from"
-                f" those of training; {tolerance:.2g} is allowed."
-            )
+        golden.check(np.asarray(answered, np.float32))
 
     def _serving(self) -> Manifest:
         return self._repository.manifest(self._ensemble, self._repository.pointer(self._ensemble).release)
@@ -260,7 +253,7 @@ def recover(repository: ModelRepository, ensemble: EnsembleSpec, control: Server
         return
     logger.warning("taking back an unfinished change: action=%s release=%d", entry.action, entry.release)
     manifest = repository.manifest(ensemble, entry.previous)
-    _point(repository, variant_of(ensemble, manifest), manifest)
+    point(repository, variant_of(ensemble, manifest), manifest)
     if control is not None:
         control.load(ensemble.name)
     ledger.abandon()
@@ -310,7 +303,7 @@ def candidate_release(repository: ModelRepository, ensemble: EnsembleSpec) -> in
     return repository.pointer(candidate).release
 
 
-def _point(repository: ModelRepository, variant: EnsembleSpec, manifest: Manifest) -> None:
+def point(repository: ModelRepository, variant: EnsembleSpec, manifest: Manifest) -> None:
     """Pin the ensemble to a release, on the disk."""
     folder = repository.path / variant.name
     change_configs(folder, lambda config: pin(config, variant, manifest.release, manifest.members))

@@ -23,8 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import pytest
-
 from mien import ClientSettings, EmotionClient, MienError
 from mien.contract import EMOTION
 from serving import read_settings
@@ -96,14 +94,19 @@ class NameServer:
         return question[:2] + struct.pack(">HHHHH", 0x8580, 1, len(records), 0, 0) + asked + b"".join(records)
 
 
+class NotReadyError(Exception):
+    """A pod does not get ready; the text ends with its logs."""
+
+
 class Pod:
     """One replica: a folder filled by the sync, Triton on it, and the probe beside it."""
 
-    def __init__(self, folder: Path, address: str, ports: tuple[int, int, int], store: str, release: int) -> None:
+    def __init__(self, folder: Path, address: str, ports: tuple[int, ...], store: str, release: int) -> None:
         self.address = address
+        self.release = release
         self._folder = folder
         self._grpc_port, self._metrics_port, self._probe_port = ports
-        self._store, self._release = store, release
+        self._store = store
         self._triton: KeptProcess | None = None
         self._probe: subprocess.Popen[bytes] | None = None
 
@@ -113,7 +116,7 @@ class Pod:
         self._run(
             "sync",
             MIEN_RELEASE_STORE=self._store,
-            MIEN_RELEASE=str(self._release),
+            MIEN_RELEASE=str(self.release),
             MIEN_MODEL_REPOSITORY=str(self._folder / "models"),
         )
         self._probe = self._begin_probe()
@@ -141,11 +144,11 @@ class Pod:
             return 0, str(error)
 
     def wait_ready(self) -> None:
-        """As the startup probe does."""
+        """As the startup probe does; a pod that answers its golden faces wrongly is given up at once, to save time."""
         end = time.monotonic() + START_S
-        while self.ask("/ready")[0] != 200:
-            if time.monotonic() > end or not self.triton.is_alive:
-                pytest.fail(f"{self.address} was not ready in {START_S:g} s:\n{self.log}")
+        while (answer := self.ask("/ready"))[0] != 200:
+            if time.monotonic() > end or not self.triton.is_alive or "canary failed" in answer[1]:
+                raise NotReadyError(f"{self.address} is not ready: {answer}\n{self.log}")
             time.sleep(POLL_S)
 
     def drain(self) -> None:
@@ -215,6 +218,7 @@ class Pod:
     def _begin_probe(self) -> subprocess.Popen[bytes]:
         variables = {
             "MIEN_ENDPOINTS": f"{self.address}:{self._grpc_port}",
+            "MIEN_MODEL_REPOSITORY": str(self._folder / "models"),
             "MIEN_PROBE_HOST": self.address,
             "MIEN_PROBE_PORT": str(self._probe_port),
             "MIEN_PROBE_QUIET_S": str(QUIET_S),
@@ -245,7 +249,7 @@ class Cluster:
         self._folder = folder
         self._store = store
         self._started = 0
-        self._ports = _free_ports(3)
+        self._ports = _free_ports(3)  # of gRPC, the metrics and the probe
         self._stack = ExitStack()
         self._names = NameServer()
 
@@ -269,7 +273,11 @@ class Cluster:
         pod = Pod(self._folder / f"pod-{self._started}", f"127.1.0.{self._started}", self._ports, self._store, release)
         self._stack.callback(pod.remove)
         pod.start()
-        pod.wait_ready()
+        try:
+            pod.wait_ready()
+        except NotReadyError:
+            pod.remove()
+            raise
         self.pods.append(pod)
         self._names.add(pod.address)
         return pod
@@ -286,8 +294,8 @@ class Cluster:
         self.pods.remove(pod)
 
     def roll_out(self, release: int) -> None:
-        """Replace every pod by one with another release: maxSurge 1, maxUnavailable 0."""
-        for old in list(self.pods):
+        """Replace every pod of another release: maxSurge 1, maxUnavailable 0."""
+        for old in [pod for pod in self.pods if pod.release != release]:
             self.add_pod(release)
             self.end_pod(old)
 

@@ -35,7 +35,8 @@ def options(settings: ClientSettings) -> Options:
         ("grpc.service_config", json.dumps(service_config(settings.retry_attempts))),
         # Names in DNS must not overrule the service config above.
         ("grpc.service_config_disable_resolution", 1),
-        # A name is looked up anew when a connection ends. gRPC's default, 30 s, would leave new replicas idle for as long.
+        # A name is looked up anew when a connection ends; gRPC's default, at most once in 30 s, would keep callers from
+        # new replicas for as long.
         ("grpc.dns_min_time_between_resolutions_ms", 1000),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.max_receive_message_length", settings.max_message_bytes),

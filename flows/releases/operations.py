@@ -40,7 +40,7 @@ def promote(release: int, reason: str = "", *, after_trial: bool = False) -> Non
         require_passed(trial_report(release))
     with promoter_of(read_settings(), EMOTION) as promoter:
         swap_s = promoter.promote(release, reason=reason).swap_s
-    get_run_logger().info("release %d is served; the swap took %.0f ms", release, swap_s * 1e3)
+    get_run_logger().info("release %d is served; that took %.2g s", release, swap_s)
 
 
 @flow

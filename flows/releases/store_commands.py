@@ -55,7 +55,7 @@ def pull(
 ) -> None:
     """Put release N of the store into the server's repository; what is served stays."""
     store = shared_store()
-    number = number or _current(store)
+    number = number or store.resolve("current")
     is_new = store.pull(number, working_copy(read_settings())).is_new
     typer.echo(
         f"Release {number} is here. Serve it: python -m flows.release promote {number}"
@@ -79,7 +79,7 @@ def sync(
     if into and promote:
         raise FlowError("--into fills a folder that no server of this machine serves, so --promote cannot go with it.")
     store = shared_store()
-    number = _current(store)
+    number = store.resolve("current")
     changed = store.check_out(number, into) if into else _fetch(store, number, promote=promote)
     typer.echo(f"Release {number} of {store.url}: {'done' if changed else 'nothing to do'}.")
     if changed and detailed_exit_code:
@@ -95,10 +95,3 @@ def _fetch(store: ReleaseStore, number: int, *, promote: bool) -> bool:
     with promoter_of(settings, EMOTION) as promoter:
         promoter.promote(number, reason=f"current in {store.url}")
     return True
-
-
-def _current(store: ReleaseStore) -> int:
-    current = store.current()
-    if current is None:
-        raise FlowError(f"{store.url} has no current release. Say which: `python -m flows.release push N --current`.")
-    return current.release

@@ -28,7 +28,7 @@ from prefect.states import Failed
 from flows.errors import DatasetRefusedError, GateRefusedError
 from flows.retraining.gate import Budgets, Decision, decide
 from flows.retraining.one_at_a_time import only_run
-from flows.running_server import promoter_of, running_server, working_copy
+from flows.running_server import check_serving, promoter_of, working_copy
 from mien.contract import EMOTION
 from serving import ModelRepository, publish, read_settings
 from serving.configuration import write_durably
@@ -91,7 +91,7 @@ def retrain(
     """
     settings = read_settings()
     if promote:
-        running_server(settings, EMOTION)
+        check_serving(settings, EMOTION)
     runs = settings.state.resolve() / "runs"
     with only_run(runs, UUID(flow_run.id)):
         if feedback:
@@ -228,7 +228,7 @@ def promote_release(release: int, reason: str) -> None:
         return
     with promoter_of(settings, EMOTION) as promoter:
         promotion = promoter.promote(release, reason=reason)
-    get_run_logger().info("release %d is served; the swap took %.0f ms", release, promotion.swap_s * 1e3)
+    get_run_logger().info("release %d is served; that took %.2g s", release, promotion.swap_s)
 
 
 @lru_cache(maxsize=1)

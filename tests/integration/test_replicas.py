@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from flows import release
 from mien.contract import EMOTION
-from serving import ModelRepository, publish
+from serving import Ledger, ModelRepository, publish
 from serving.repository import install_shipped
-from serving.store import open_store
+from serving.store import ReleaseStore, open_store
 from tests.conftest import server_settings
-from tests.releases import export_variant
+from tests.fake_kubernetes import FakeKubernetes
+from tests.releases import export_variant, seal
 from tests.replicas import Cluster, Load
 
 if TYPE_CHECKING:
@@ -24,20 +27,33 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A volume with the releases 1 and 2."""
-    folder, work = tmp_path_factory.mktemp("store"), tmp_path_factory.mktemp("work")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
+    """Release 1 is served, 2 is good, and 3 does not answer what its export says."""
+    work = tmp_path_factory.mktemp("work")
     settings = server_settings(work)
     repository = install_shipped(ModelRepository(settings.shipped_repository), work / "repository")
-    publish(export_variant(settings, work / "export", favour=3), repository, EMOTION)
-    for release in (1, 2):
-        open_store(str(folder), EMOTION).push(repository, release)
-    return str(folder)
+    publish(export_variant(settings, work / "good", favour=3), repository, EMOTION)
+    bad = export_variant(settings, work / "bad", favour=4)
+    golden = bad / EMOTION.name / "1/golden.npz"
+    with np.load(golden) as content:
+        np.savez_compressed(golden, **{**content, "probabilities": content["probabilities"][:, ::-1]})
+    seal(bad)
+    publish(bad, repository, EMOTION)
+    return repository
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, repository: ModelRepository) -> ReleaseStore:
+    """A volume with release 1."""
+    store = open_store(str(tmp_path_factory.mktemp("store")), EMOTION)
+    store.push(repository, 1)
+    store.set_current(1, expected=None)
+    return store
 
 
 @pytest.fixture
-def cluster(local_triton: None, tmp_path: Path, store: str) -> Iterator[Cluster]:
-    with Cluster(tmp_path, store) as cluster:
+def cluster(local_triton: None, tmp_path: Path, store: ReleaseStore) -> Iterator[Cluster]:
+    with Cluster(tmp_path, store.url) as cluster:
         yield cluster
 
 
@@ -70,16 +86,48 @@ def test_a_killed_and_a_drained_replica_cost_no_call(cluster: Cluster) -> None:
     assert "callers have not left" not in drained.log
 
 
-def test_another_release_is_rolled_out_without_a_lost_call(cluster: Cluster) -> None:
+def promote(release_number: int) -> int:
+    """`python -m flows.release promote`, in this process; gives its exit status."""
+    try:
+        return release.main(["promote", str(release_number)])
+    except SystemExit as end:  # typer ends what succeeds
+        return int(end.code or 0)
+
+
+def test_a_release_is_rolled_out_and_a_bad_one_taken_back_without_a_lost_call(
+    cluster: Cluster,
+    repository: ModelRepository,
+    store: ReleaseStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     for _ in range(2):
         cluster.add_pod(1)
-    with Load(cluster.endpoint) as load:
-        before = load.releases
-        cluster.roll_out(2)
+    with FakeKubernetes(cluster, 1) as kubernetes, Load(cluster.endpoint) as load:
+        kubernetes.write_kubeconfig(tmp_path / "kubeconfig")
+        for name, value in {
+            "KUBECONFIG": tmp_path / "kubeconfig",
+            "MIEN_ENDPOINTS": cluster.endpoint,
+            "MIEN_MODEL_REPOSITORY": repository.path,
+            "MIEN_PLATFORM": "kubernetes",
+            "MIEN_RELEASE_STORE": store.url,
+        }.items():
+            monkeypatch.setenv(name, str(value))
+        assert load.releases.keys() == {1}
+        assert promote(2) == 0, capsys.readouterr().err
         asked = len(load.answers)
         load.wait_for_more()
+        # Calls that were on their way when the last old pod ended may be noted after it.
+        assert set(load.answers[asked + load.callers :]) == {2}
+        assert promote(3) != 0
+        assert "Release 3 was not promoted, 2 is still served" in (told := capsys.readouterr().err)
+        assert "canary failed" in told
+        load.wait_for_more()
     assert not load.failures
-    assert before.keys() == {1}
     assert load.releases.keys() == {1, 2}
-    # Calls that were on their way when the last old pod ended may be noted after it.
-    assert set(load.answers[asked + load.callers :]) == {2}
+    assert kubernetes.reasons == ["promote 2", "promote 3", "back to 2"]
+    assert [pod.release for pod in cluster.pods] == [2, 2]
+    current = store.current()
+    assert (current and current.release, repository.pointer(EMOTION).release) == (2, 2)
+    assert [entry.release for entry in Ledger(repository.path).history(EMOTION.name)] == [2]
