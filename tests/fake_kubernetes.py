@@ -84,6 +84,7 @@ class FakeKubernetes:
                 "replicas": len(self._cluster.pods),
                 "updatedReplicas": new,
                 "availableReplicas": len(self._cluster.pods),
+                "terminatingReplicas": self._cluster.ending,
                 "conditions": [stuck] if self._stuck else [],
             },
         }

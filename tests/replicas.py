@@ -246,6 +246,7 @@ class Cluster:
 
     def __init__(self, folder: Path, store: str) -> None:
         self.pods: list[Pod] = []
+        self.ending = 0
         self._folder = folder
         self._store = store
         self._started = 0
@@ -284,9 +285,11 @@ class Cluster:
 
     def end_pod(self, pod: Pod) -> None:
         """As a cluster ends one: callers no longer find it, it drains, it is told to stop."""
+        self.ending += 1
         self.forget_pod(pod)
         pod.drain()
         pod.terminate()
+        self.ending -= 1
 
     def forget_pod(self, pod: Pod) -> None:
         """What follows when one is gone, or no longer ready: callers no longer find it."""

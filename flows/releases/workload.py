@@ -63,6 +63,8 @@ class Workload:
     def wait(self) -> None:
         """Return once every pod is one of the present rollout and ready.
 
+        Old pods that drain are waited for where Kubernetes tells of them, as it does from 1.35 on.
+
         Raises:
             RolloutError: that took too long, or Kubernetes has given up.
         """
@@ -83,7 +85,7 @@ class Workload:
         new = min(status.updated_replicas or 0, status.available_replicas or 0)
         if new < wanted:
             return f"{new} of {wanted} new pods are ready"
-        old = (status.replicas or 0) - (status.updated_replicas or 0)
+        old = (status.replicas or 0) - (status.updated_replicas or 0) + (status.terminating_replicas or 0)
         return f"{old} old pods are still there" if old > 0 else ""
 
     @property
