@@ -19,7 +19,10 @@ SITE = "mien-site"
 """The ConfigMap in k8s/base that says where this cluster has its releases."""
 
 ACCOUNT = "flow-run"
-"""The jobs' service account: Kubernetes allows it nothing, the cloud may give it a role for the bucket."""
+"""The jobs' service account: it may roll out a release, and the cloud may give it a role for the bucket."""
+
+CLIENT_TLS = "triton-client-tls"
+"""The Secret with a client's certificate, where Triton wants one; mounted at /etc/mien/tls."""
 
 STORE_KEYS = "mien-store"
 """The Secret with the bucket's keys; a cluster that gives its pods a role has none."""
@@ -36,7 +39,7 @@ def kubernetes_pool(name: str) -> None:
 
 
 def kubernetes_template(default: dict[str, Any]) -> dict[str, Any]:
-    """Prefect's own template of a job, with GPUs, a volume for the state, and no more rights than training needs.
+    """Prefect's own template of a job, with GPUs, a volume for the state, and no more rights than a retraining needs.
 
     Args:
         default: ``job_configuration`` and ``variables``, as Prefect's server gives them.
@@ -58,7 +61,7 @@ def kubernetes_template(default: dict[str, Any]) -> dict[str, Any]:
     pod_template = template["job_configuration"]["job_manifest"]["spec"]["template"]
     pod_template.setdefault("metadata", {}).setdefault("labels", {}).update(POD_LABELS)
     pod = pod_template["spec"]
-    pod["automountServiceAccountToken"] = False
+    pod["automountServiceAccountToken"] = True  # for the rollout at a retraining's end
     pod["securityContext"] = {
         "runAsNonRoot": True,
         "runAsUser": 1000,
@@ -68,6 +71,7 @@ def kubernetes_template(default: dict[str, Any]) -> dict[str, Any]:
     pod["volumes"] = [
         {"name": "state", "persistentVolumeClaim": {"claimName": "{{ state_claim }}"}},
         {"name": "scratch", "emptyDir": {}},
+        {"name": "client-tls", "secret": {"secretName": CLIENT_TLS, "optional": True}},
     ]
     (container,) = pod["containers"]
     container["resources"]["limits"]["nvidia.com/gpu"] = "{{ gpus }}"
@@ -85,6 +89,7 @@ def kubernetes_template(default: dict[str, Any]) -> dict[str, Any]:
     container["volumeMounts"] = [
         {"name": "state", "mountPath": STATE_FOLDER},
         {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - the job's own, empty at its start
+        {"name": "client-tls", "mountPath": "/etc/mien/tls", "readOnly": True},
     ]
     return template
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flows.orchestration.work_pools import ACCOUNT, POD_LABELS
+from flows.releases.workload import SYNC, VARIABLE
 from flows.settings import FlowSettings
 from flows.traffic.pages import TrafficSettings
 from loadtest.settings import LoadTestSettings
@@ -217,11 +218,12 @@ def check_peers(peers: list[Object], labels: list[dict[str, str]], where: str) -
             assert any(selects(peer["podSelector"], pod) for pod in labels), (where, peer)
 
 
-def test_triton_is_reached_by_the_gateway_and_prometheus_alone() -> None:
+def test_triton_is_reached_by_the_gateway_prometheus_and_runs_alone() -> None:
     objects = build("overlays/gpu")
     spec = named(objects, "NetworkPolicy", "triton")["spec"]
     reached = {port["port"]: rule["from"] for rule in spec["ingress"] for port in rule["ports"]}
-    assert reached["grpc"] == [{"podSelector": {"matchLabels": {NAME: "gateway"}}}]
+    # The runs ask for a release's golden faces.
+    assert reached["grpc"] == [{"podSelector": {"matchLabels": {NAME: name}}} for name in ("gateway", "flow-run")]
     assert reached.keys() == {"grpc", "metrics"}
     nobody = named(objects, "NetworkPolicy", "default-deny")["spec"]
     assert nobody == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -315,3 +317,16 @@ def test_a_canary_serves_another_release_than_the_predictor() -> None:
         if container["name"] == "sync"
     }
     assert releases == {"InferenceService emotion": "1", "InferenceService emotion candidate": "current"}
+
+
+def test_a_run_may_roll_out_the_release_that_it_made_and_no_more() -> None:
+    objects = build("overlays/gpu")
+    role = named(objects, "Role", "flow-run")
+    assert role["rules"] == [
+        {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["triton"], "verbs": ["get", "patch"]}
+    ]
+    binding = named(objects, "RoleBinding", "flow-run")
+    assert (binding["roleRef"]["name"], binding["subjects"][0]["name"]) == ("flow-run", ACCOUNT)
+    pod = named(objects, "Deployment", FlowSettings().kubernetes_workload)["spec"]["template"]["spec"]
+    (sync,) = [one for one in pod["initContainers"] if one["name"] == SYNC]
+    assert VARIABLE in [variable["name"] for variable in sync["env"]]

@@ -10,7 +10,7 @@ import prefect.server.api.collections_data
 import pytest
 from prefect.utilities.templating import apply_values, find_placeholders
 
-from flows.orchestration.work_pools import POD_LABELS, SITE, STATE_FOLDER, STORE_KEYS, kubernetes_template
+from flows.orchestration.work_pools import CLIENT_TLS, POD_LABELS, SITE, STATE_FOLDER, STORE_KEYS, kubernetes_template
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def default() -> dict[str, Any]:
     return template
 
 
-def test_a_job_has_what_training_needs_and_no_more_rights(default: dict[str, Any]) -> None:
+def test_a_job_has_what_a_retraining_needs_and_no_more_rights(default: dict[str, Any]) -> None:
     template = kubernetes_template(default)
     values = {"gpus": 2, "state_claim": "state-of-the-house", "image": "registry.example/trainer:1"}
     job = apply_values(template["job_configuration"]["job_manifest"], values)
@@ -32,6 +32,7 @@ def test_a_job_has_what_training_needs_and_no_more_rights(default: dict[str, Any
     claims = {volume["name"]: volume.get("persistentVolumeClaim", {}).get("claimName") for volume in pod["volumes"]}
     mounts = {mount["mountPath"]: claims[mount["name"]] for mount in container["volumeMounts"]}
     assert mounts[STATE_FOLDER] == "state-of-the-house"
+    assert {"secretName": CLIENT_TLS, "optional": True} in [volume.get("secret") for volume in pod["volumes"]]
     assert pod["securityContext"]["runAsNonRoot"]
     assert job["spec"]["template"]["metadata"]["labels"] == POD_LABELS
     assert pod["tolerations"]
