@@ -121,6 +121,7 @@ class Rollout:
             if self._workload.release() != str(release):
                 self._workload.set_release(str(release), f"back to {release}")
             self._workload.wait()
+            self._make_current(release)
         except MienError as error:
             logger.warning("release=%d is asked for again, but did not come: %s", release, error)
             return  # the next command tries again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,11 @@ class Workload:
         self._name, self._namespace = settings.kubernetes_workload, settings.kubernetes_namespace
         self._timeout_s = settings.rollout_timeout_s
         with self._errors():
-            config.load_config()
+            # The package itself looks at the variable only once, when it is imported.
+            if files := os.environ.get("KUBECONFIG"):
+                config.load_kube_config(files)
+            else:
+                config.load_config()
             self._api: Any = client.AppsV1Api()
 
     def __str__(self) -> str:
