@@ -4,7 +4,8 @@
 
 Files that are truncated, changed, lie about themselves, are of another kind than their name says, or are far larger
 decoded than encoded. It fails (exit status 1) if one is answered with a fault (5xx other than 503 and 504), or with a
-size that is not the picture's, or if a good picture sent in between is not answered as it was at first.
+size that is not the picture's, if a good picture sent in between is not answered as it was at first, or if gateway and
+workers hold 200 MiB more than before: right after the last answer, or when they have come to rest.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from PIL import Image
 
 from benchmarks.damage import DamagedFile, damaged_picture, damaged_video
 from benchmarks.gateway import HEAD, PORTRAIT, head, memory_mib, running_gateway
+from mien.gateway.processes import REST_AFTER_S
 from mien.video import VideoWriter
 from serving.server import TritonServer
 from serving.settings import read_settings
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 CALLERS = 4
 DEADLINE_S = 120.0
 GOOD_EVERY = 10
+MAX_GROWTH_MIB = 200
+PAUSE_S = 2 * REST_AFTER_S
 REFUSALS = {http.HTTPStatus.SERVICE_UNAVAILABLE, http.HTTPStatus.GATEWAY_TIMEOUT}
 
 
@@ -113,6 +117,34 @@ class Sender:
         return answer["width"], answer["height"], [(face["box"], face["emotion"]) for face in answer["faces"]]
 
 
+class Memory:
+    """Private memory of a gateway and its workers, and what it becomes.
+
+    Args:
+        pid: of the gateway, which is at rest.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        time.sleep(PAUSE_S)
+        self._mib = {"before": memory_mib(pid)}
+
+    def note(self, when: str) -> None:
+        """Look now, and again when the workers have come to rest."""
+        self._mib[when] = memory_mib(self._pid)
+        time.sleep(PAUSE_S)
+        self._mib[f"{PAUSE_S:g} s {when}"] = memory_mib(self._pid)
+
+    def text(self) -> str:
+        """All figures."""
+        return ", ".join(f"{when} {mib:.0f} MiB" for when, mib in self._mib.items())
+
+    def faults(self) -> list[str]:
+        """What has grown too much, in words."""
+        growth = {when: mib - self._mib["before"] for when, mib in self._mib.items()}
+        return [f"{mib:.0f} MiB more {when}" for when, mib in growth.items() if mib > MAX_GROWTH_MIB]
+
+
 def videos(folder: Path) -> list[tuple[str, bytes]]:
     """A head that drifts to the right for 2 seconds, as MP4 and AVI."""
     with Image.open(PORTRAIT) as portrait:
@@ -143,18 +175,18 @@ def main() -> int:
         settings = read_settings(state=state, model_repository=state / "models", grpc_port=0, metrics_port=0)
         with TritonServer(settings) as server, running_gateway(server.endpoint, state, options.port) as gateway:
             sender = Sender(options.port)
-            before = memory_mib(gateway.pid)
+            held = Memory(gateway.pid)
             pictures = (damaged_picture(face, chance) for _ in range(options.pictures))
             of_pictures = sender.send(pictures, "/v1/detect", "image")
-            between = memory_mib(gateway.pid)
+            held.note("after the pictures")
             films = (damaged_video(originals, chance) for _ in range(options.videos))
             of_videos = sender.send(films, "/v1/detect-video", "video")
-            after = memory_mib(gateway.pid)
+            held.note("after the videos")
     of_pictures.print("pictures")
     of_videos.print("videos")
-    print(f"gateway and workers: {before:.0f} MiB, after the pictures {between:.0f} MiB, at the end {after:.0f} MiB")
+    print(f"gateway and workers: {held.text()}")
     print(f"{CALLERS} callers, a good picture for each {GOOD_EVERY}, seed {options.seed}, {os.cpu_count()} processors")
-    faults = of_pictures.faults + of_videos.faults
+    faults = of_pictures.faults + of_videos.faults + held.faults()
     for fault in faults:
         print(f"Fault: {fault}", file=sys.stderr)
     return 1 if faults else 0

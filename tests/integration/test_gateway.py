@@ -179,10 +179,10 @@ def test_metrics_and_logs_tell_of_the_traffic_without_the_picture(
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "told-77"
     metrics = client.get("/metrics").text
     assert 'mien_predictions_total{label="happy",model="emotion",release="1"}' in metrics
-    assert 'mien_gateway_requests_total{method="POST",route="/detect",status="200"}' in metrics
+    assert 'mien_gateway_requests_total{method="POST",route="/v1/detect",status="200"}' in metrics
     lines = [json.loads(line) for line in gateway.log.splitlines()]
     (line,) = [line for line in lines if line.get("request_id") == "told-77"]
-    assert line["status"] == 200
+    assert (line["route"], line["status"]) == ("/v1/detect", 200)
     assert set(line) == {
         *("event", "logger", "level", "timestamp", "request_id", "method", "route", "status"),
         "seconds",

@@ -14,7 +14,7 @@ from mien.gateway.feedback import routes as feedback
 from mien.gateway.feedback.desk import FeedbackDesk
 from mien.gateway.feedback.settings import FeedbackSettings
 from mien.gateway.gateway import Gateway
-from mien.gateway.requests import RequestScope
+from mien.gateway.requests import VERSION_PREFIX, RequestScope
 from mien.gateway.schemas import ErrorAnswer
 from mien.gateway.settings import is_loopback
 from mien.settings import ClientSettings
@@ -71,11 +71,11 @@ def create_app(
     app.state.feedback = desk
     refusals.install(app)
     for router in (pictures.router, videos.router):
-        app.include_router(router, prefix="/v1")
+        app.include_router(router, prefix=VERSION_PREFIX)
         app.include_router(router, tags=["without version"])
-    app.include_router(videos.jobs_router, prefix="/v1")
-    app.include_router(feedback.router, prefix="/v1")
-    app.include_router(camera.router, prefix="/v1")
+    app.include_router(videos.jobs_router, prefix=VERSION_PREFIX)
+    app.include_router(feedback.router, prefix=VERSION_PREFIX)
+    app.include_router(camera.router, prefix=VERSION_PREFIX)
     app.include_router(operations.router)
     app.include_router(page.router)
     app.add_middleware(RequestScope, metrics=gateway.metrics, uses_tls=settings.uses_tls)

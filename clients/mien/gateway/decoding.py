@@ -6,8 +6,6 @@ Nothing here asks the model server or holds anything of an earlier caller.
 from __future__ import annotations
 
 import os
-import resource
-import sys
 import time
 import warnings
 from contextlib import contextmanager
@@ -15,22 +13,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
+import numpy as np
 
 from mien import faces, images
 from mien.detectors import load_detector
 from mien.errors import MediaError
+from mien.gateway import memory
 from mien.video import VideoReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from mien.detectors import FaceDetector
     from mien.faces import Face
     from mien.settings import ClientSettings
     from mien.video import Frame
+
+LARGE_PIXELS = 16_000_000
+
+KEPT_BYTES = 24 * 2**20
+"""What a worker at rest may hold beyond what it held at its start."""
 
 BATCH_FRAMES = 16
 BATCH_S = 1.0
@@ -112,11 +117,12 @@ class Decoder:
         os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "protocol_whitelist;file|threads;1"
         # Of damaged metadata, which does no harm; the pixel limit is Mien's own.
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        self._detector = load_detector(settings)
+        self._detector = self._load_detector()
         self._path: Path | None = None
         self._frames: Iterator[Frame] = iter(())
         self._problem: MediaError | None = None
-        _limit_memory(limits.memory_bytes)
+        self._resident = memory.resident()
+        memory.limit(limits.memory_bytes)
 
     def locate(self, content: bytes) -> LocatedPicture:
         """The faces of a picture file.
@@ -125,7 +131,10 @@ class Decoder:
             MediaError: it cannot be used.
         """
         started = time.perf_counter()
-        return self._search(images.read_image(content, self._settings.max_pixels), started)
+        located = self._search(images.read_image(content, self._settings.max_pixels), started)
+        if located.width * located.height > LARGE_PIXELS:
+            self.rest()  # under load too: few are so large, and it adds a fifth to their cost
+        return located
 
     def open_video(self, path: Path, frame_rate: float) -> VideoInfo:
         """Open the one video that this process is for.
@@ -164,6 +173,19 @@ class Decoder:
             self._problem = error
         return batch
 
+    def rest(self) -> None:
+        """Give back the memory that large pictures took; a little is kept for the next small one."""
+        if memory.resident() - self._resident < KEPT_BYTES:
+            return
+        # OpenCV's detectors hold on to buffers for the largest picture so far, some 80 MiB.
+        self._detector = self._load_detector()
+        memory.trim()
+
+    def _load_detector(self) -> FaceDetector:
+        detector = load_detector(self._settings)
+        detector.detect(np.zeros((32, 32, 3), np.uint8))  # Haar's is read now, and not at somebody's picture
+        return detector
+
     def _search(self, picture: NDArray[np.uint8], started: float) -> LocatedPicture:
         found = self._detector.detect(picture)[: self._max_faces]
         crops = faces.crops(picture, found)
@@ -178,12 +200,3 @@ class Decoder:
             yield
         except MediaError as error:
             raise type(error)(str(error).replace(f"{self._path}", "The video")) from error
-
-
-def _limit_memory(size: int) -> None:
-    """Make allocations beyond `size` bytes fail in this process.
-
-    RLIMIT_AS would also count what is only reserved, of which OpenCV and NumPy take a lot.
-    """
-    if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_DATA, (size, size))

@@ -11,7 +11,7 @@ import logging
 import multiprocessing
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 
@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 START_TIMEOUT_S = 120.0
 """A worker imports OpenCV and loads the detector; machines may be busy."""
 
+REST_AFTER_S = 1.0
+"""A worker that is not called this long rests. Sooner, a steady load would pay for memory that it needs again."""
+
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -35,6 +38,13 @@ def preload(*modules: str) -> None:
     It counts for the whole process, and before its first worker.
     """
     _CONTEXT.set_forkserver_preload([__name__, *modules])
+
+
+class Worked(Protocol):
+    """What a worker process holds; beside `rest` it has methods to call."""
+
+    def rest(self) -> None:
+        """Give back what is only worth keeping while there is work."""
 
 
 class WorkerDiedError(MienError):
@@ -50,7 +60,7 @@ class WorkerProcess:
         create: makes the object, in the process; can be pickled.
     """
 
-    def __init__(self, create: Callable[[], object]) -> None:
+    def __init__(self, create: Callable[[], Worked]) -> None:
         self._create = create
         self._lock = threading.Lock()
         self._is_closed = False
@@ -146,7 +156,7 @@ class WorkerProcess:
         return process.exitcode
 
 
-def _serve(connection: Connection, create: Callable[[], object]) -> None:
+def _serve(connection: Connection, create: Callable[[], Worked]) -> None:
     """The process: make the object, then call its methods until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to everybody; the gateway decides when to end
     try:
@@ -159,9 +169,12 @@ def _serve(connection: Connection, create: Callable[[], object]) -> None:
         while True:
             method, arguments = connection.recv()
             connection.send(_outcome(target, method, arguments))
+            del arguments
+            if not connection.poll(REST_AFTER_S):
+                target.rest()
 
 
-def _outcome(target: object, method: str, arguments: tuple[object, ...]) -> tuple[bool, object]:
+def _outcome(target: Worked, method: str, arguments: tuple[object, ...]) -> tuple[bool, object]:
     try:
         return True, getattr(target, method)(*arguments)
     except MienError as error:

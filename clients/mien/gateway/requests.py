@@ -35,6 +35,11 @@ SAFE_HEADERS = {
 }
 """Unless a route sets its own."""
 
+VERSION_PREFIX = "/v1"
+"""Of the paths that stay as they are; the reference's own paths stand beside them without it."""
+
+UNMATCHED = "unmatched"
+
 HSTS = "max-age=31536000"
 
 
@@ -91,15 +96,24 @@ class RequestScope:
                 self._note(scope, span, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, span: Span, status: int, seconds: float) -> None:
-        # The template of the path: a label for each path that somebody tries would fill the memory.
-        route = getattr(scope.get("route"), "path", "unmatched")
-        method = scope["method"] if route != "unmatched" else "any"
+        route = _route(scope)
+        method = scope["method"] if route != UNMATCHED else "any"
         self._metrics.requests.labels(method, route, status).inc()
         self._metrics.seconds.labels(method, route).observe(seconds)
         tracing.end_request(span, scope["state"]["request_id"], method, route, status)
         key = scope["state"].get("key")
         fields = {"method": method, "route": route, "status": status, "seconds": round(seconds, 4), "key": key}
         logger.info("answered", extra=fields)
+
+
+def _route(scope: Scope) -> str:
+    """The template of the path: a label for each path that somebody tries would fill the memory."""
+    route: str | None = getattr(scope.get("route"), "path", None)
+    if route is None:
+        return UNMATCHED
+    # FastAPI's routers may tell their routes without the prefix that they were included with.
+    is_bare = scope["path"].startswith(f"{VERSION_PREFIX}/") and not route.startswith(VERSION_PREFIX)
+    return VERSION_PREFIX + route if is_bare else route
 
 
 def _request_id(scope: Scope) -> str:

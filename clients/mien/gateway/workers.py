@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from mien.gateway.processes import Worked
+
 logger = logging.getLogger(__name__)
 
 
@@ -26,7 +28,7 @@ class Workers:
         create: makes each one's object; can be pickled.
     """
 
-    def __init__(self, count: int, create: Callable[[], object]) -> None:
+    def __init__(self, count: int, create: Callable[[], Worked]) -> None:
         self._all = [WorkerProcess(create) for _ in range(count)]
         self._idle: asyncio.LifoQueue[WorkerProcess] = asyncio.LifoQueue()
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="mien-worker")

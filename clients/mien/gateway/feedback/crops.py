@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import resource
-import sys
 import warnings
 from functools import partial
 
@@ -18,6 +16,7 @@ from PIL import Image
 
 from mien import contract, images
 from mien.errors import MediaError
+from mien.gateway import memory
 from mien.gateway.processes import WorkerDiedError, WorkerProcess
 
 MAX_PIXELS = 1_048_576
@@ -34,8 +33,7 @@ class CropReader:
     def __init__(self, memory_bytes: int) -> None:
         cv2.setNumThreads(1)
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        if sys.platform == "linux":
-            resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+        memory.limit(memory_bytes)
 
     def read(self, content: bytes) -> bytes:
         """The face as a PNG file of 96 x 96.
@@ -53,6 +51,10 @@ class CropReader:
         with io.BytesIO() as file:
             Image.fromarray(face).save(file, "PNG")
             return file.getvalue()
+
+    def rest(self) -> None:
+        """Give back the memory that the last files took."""
+        memory.trim()
 
 
 class CropWorker:

@@ -20,6 +20,9 @@ class Worker:
     def __init__(self) -> None:
         self._calls = 0
 
+    def rest(self) -> None:
+        self._calls = 0
+
     def count(self) -> int:
         self._calls += 1
         return self._calls
@@ -44,7 +47,7 @@ class Worker:
         return np.ones(MEMORY_BYTES, np.uint8).size
 
 
-class Unstartable:
+class Unstartable(Worker):
     """Fails to be made."""
 
     def __init__(self) -> None:

@@ -46,14 +46,14 @@ async def test_a_request_is_one_trace_from_its_caller_to_the_model_server(
     assert answer.status_code == 200, answer.text
 
     detect, infer, request = spans.get_finished_spans()
-    assert [detect.name, infer.name, request.name] == ["detect", "infer", "POST /detect"]
+    assert [detect.name, infer.name, request.name] == ["detect", "infer", "POST /v1/detect"]
     assert request.parent is not None
     assert f"{request.parent.span_id:016x}" == CALLER
     assert {f"{span.context.trace_id:032x}" for span in (detect, infer, request)} == {TRACE}
     assert detect.parent == infer.parent == request.context
     assert dict(request.attributes or {}) == {
         "http.request.method": "POST",
-        "http.route": "/detect",
+        "http.route": "/v1/detect",
         "http.response.status_code": 200,
         "mien.request_id": "traced-1",
     }

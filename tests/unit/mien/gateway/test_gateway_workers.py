@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
+from PIL import Image
 
+from mien import ClientSettings
 from mien.errors import MediaError, MediaTooLargeError, SettingsError
+from mien.gateway.decoding import Decoder, WorkerLimits
 from mien.gateway.processes import WorkerDiedError, WorkerProcess, preload
 from mien.gateway.refusals import RequestRefusedError
 from mien.gateway.workers import Workers
@@ -52,6 +58,24 @@ def test_memory_beyond_the_limit_is_refused(worker: WorkerProcess) -> None:
     with pytest.raises(MediaTooLargeError, match="memory"):
         worker.call("eat", timeout_s=ENOUGH_S)
     assert worker.call("count", timeout_s=ENOUGH_S) > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the C library decides what it keeps")
+def test_a_worker_without_work_gives_its_memory_back(wait_until: WaitUntil) -> None:
+    large = io.BytesIO()
+    Image.new("1", (6000, 6000)).save(large, "PNG")
+    worker = WorkerProcess(partial(Decoder, ClientSettings(detector="haar"), WorkerLimits(2**30, max_faces=1)))
+
+    def memory_mib() -> float:
+        return float(psutil.Process(worker.pid).memory_full_info().uss / 2**20)
+
+    try:
+        worker.start()
+        before = memory_mib()
+        assert worker.call("locate", large.getvalue(), timeout_s=ENOUGH_S).width == 6000
+        wait_until(lambda: memory_mib() < before + 40)
+    finally:
+        worker.close()
 
 
 def test_a_process_that_crashes_or_hangs_is_replaced(worker: WorkerProcess) -> None:
