@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
+from mien.faces import Box, crop
 from mien.gateway.keys import KeyFile
 from tests.conftest import ROOT, skip_or_fail
 from tests.gateways import running_gateway
@@ -41,8 +42,8 @@ TIMEOUT_MS = 15_000
 expect.set_options(timeout=TIMEOUT_MS)
 
 
-def portrait(name: str) -> Image.Image:
-    with Image.open(PORTRAITS / name) as picture:
+def portrait(name: str, folder: Path = PORTRAITS) -> Image.Image:
+    with Image.open(folder / name) as picture:
         return picture.convert("RGB").resize((SIDE, SIDE))
 
 
@@ -265,6 +266,11 @@ def test_a_correction_goes_through_and_is_erased(page: Page, files: Path, gatewa
     with gateway.client() as client:
         kept = client.get(f"/v1/feedback/{number}").json()
         assert (kept["predicted"], kept["corrected"], kept["release"]) == ("happy", "surprise", "1")
+        face = io.BytesIO(client.get(f"/v1/feedback/{number}/picture").content)
+        answer = client.post("/v1/detect", files={"image": (files / "one.jpg").read_bytes()}).json()
+        # The very square that the model saw, but for a JPEG on the way.
+        seen = crop(np.asarray(portrait("one.jpg", files)), Box(**answer["faces"][0]["box"]))
+        assert np.abs(np.asarray(Image.open(face), int) - seen).mean() < 6
         code = page.locator(".token").inner_text()
         page.get_by_text("Erase a correction that you gave").click()
         page.get_by_label("Number").fill(number)
@@ -272,8 +278,35 @@ def test_a_correction_goes_through_and_is_erased(page: Page, files: Path, gatewa
         page.get_by_role("button", name="Erase it", exact=True).click()
         expect(page.locator("#erasure-outcome")).to_contain_text("not yours")
         page.get_by_role("button", name="Erase it now").click()
-        expect(page.locator(".receipt")).to_have_text("It has been erased.")
+        expect(page.locator(".receipt")).to_contain_text("It has been erased.")
         assert client.get(f"/v1/feedback/{number}").status_code == 404
+
+
+def test_faces_of_a_video_and_of_a_camera_are_corrected_too(page: Page, files: Path, gateway: RunningGateway) -> None:
+    def correct(label: str) -> bytes:
+        page.get_by_role("button", name="Not right?").click()
+        page.get_by_label("It shows").select_option(label)
+        page.get_by_role("checkbox").check()
+        page.get_by_role("button", name="Send").click()
+        receipt = page.locator(".receipt").filter(has_text=f"happy → {label}")
+        number = receipt.locator("code").first.inner_text()
+        with gateway.client() as client:
+            return client.get(f"/v1/feedback/{number}/picture").content
+
+    choose(page, files / "film.mp4")
+    slider = page.get_by_role("slider", name="Time in the video")
+    slider.press("ArrowRight")
+    page.wait_for_function("document.getElementById('player').currentTime === 0.5")
+    kept = [correct("sad")]
+    page.get_by_role("button", name="Use the camera").click()
+    page.get_by_role("button", name="I agree").click()
+    expect(page.get_by_role("radio")).to_have_text(HAPPY)
+    kept.append(correct("fear"))
+    page.get_by_role("button", name="Stop the camera").click()
+    expect(page.locator(".receipt")).to_have_count(2)  # both can still be erased
+    with gateway.client() as client:
+        for picture in kept:  # each is the face that was seen, and no black or other frame
+            assert client.post("/v1/detect", files={"image": picture}).json()["emotion"] == "happy"
 
 
 def test_where_a_key_is_needed_the_page_asks_for_it(

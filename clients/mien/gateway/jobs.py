@@ -293,6 +293,7 @@ def _note(job: VideoJob, tracker: Tracker, frame: LocatedFrame, recognition: Rec
                 probabilities={label: round(value, 6) for label, value in emotion.probabilities.items()},
                 box=box,
                 track=tracked.track,
+                model_version=emotion.model_version,
             )
         )
         job.people = max(job.people, tracked.track)

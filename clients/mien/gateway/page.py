@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
+from mien.faces import CROP_SCALE
 from mien.gateway.gateway import TheGateway
 
 router = APIRouter(include_in_schema=False)
@@ -38,12 +39,13 @@ PAGE_HEADERS = {
 
 
 class PageSettings(BaseModel):
-    """What the page holds a file against before it sends it, and how it paces a camera."""
+    """What the page holds a file against before it sends it, how it paces a camera, and how it cuts out a face."""
 
     max_image_bytes: int
     max_video_bytes: int
     max_camera_frame_bytes: int
     camera_frames_per_second: float
+    crop_scale: float = CROP_SCALE
 
 
 @router.get("/")

@@ -32,6 +32,7 @@ _FRAME_FACE = {
     "probabilities": _PROBABILITIES,
     "box": [100, 120, 200, 249],
     "track": 1,
+    "model_version": "1",
 }
 _FRAME = {"frame": 0, "timestamp": "00:00:00", "time_s": 0.0, "faces": [_FRAME_FACE]}
 _SUMMARY = {"total_frames": 1, "faces_detected": 1, "dominant_emotion": "happy", "people": 1, "model_versions": ["1"]}
@@ -148,6 +149,7 @@ class FrameFaceAnswer(BaseModel):
     probabilities: dict[str, float] = Field(description="Of every emotion; they sum to 1.")
     box: Annotated[tuple[int, int, int, int], Field(description="x, y, width, height in pixels, inside the frame")]
     track: int = Field(description="The same person keeps it from frame to frame.")
+    model_version: str = Field(description="The release that answered.")
 
 
 class FrameAnswer(BaseModel):

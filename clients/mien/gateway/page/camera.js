@@ -68,13 +68,14 @@ async function openCamera() {
   }
 }
 
-/** Carries frames to the gateway and answers back. */
+/** Carries frames to the gateway and answers back. The frame that was answered is kept for whoever corrects it. */
 class Relay {
   #viewfinder;
   #screen;
   #interval;
   #limit;
-  #canvas = document.createElement("canvas");
+  #sent = document.createElement("canvas");
+  #answered = document.createElement("canvas");
   #pace = new Pace(byId("pace"));
 
   constructor(viewfinder, screen, settings) {
@@ -124,8 +125,11 @@ class Relay {
   }
 
   #show(answer) {
+    [this.#sent, this.#answered] = [this.#answered, this.#sent];
     this.#screen.problem("");
-    this.#screen.faces.show(answer.faces, answer.width, answer.height, { mirrored: true });
+    const { corrections } = this.#screen;
+    const onCorrect = corrections && ((face) => corrections.ask(face, this.#answered));
+    this.#screen.faces.show(answer.faces, answer.width, answer.height, { mirrored: true, onCorrect });
     if (answer.faces.length) this.#screen.origin(answer.faces.map((face) => face.model_version), answer.detector);
   }
 
@@ -139,10 +143,11 @@ class Relay {
   async #frame() {
     const { videoWidth: width, videoHeight: height } = this.#viewfinder;
     const scale = Math.min(1, SIDE / Math.max(width, height));
-    this.#canvas.width = Math.round(width * scale);
-    this.#canvas.height = Math.round(height * scale);
-    this.#canvas.getContext("2d").drawImage(this.#viewfinder, 0, 0, this.#canvas.width, this.#canvas.height);
-    const blob = await new Promise((done) => this.#canvas.toBlob(done, "image/jpeg", QUALITY));
+    const canvas = this.#sent;
+    canvas.width = Math.round(width * scale);
+    canvas.height = Math.round(height * scale);
+    canvas.getContext("2d").drawImage(this.#viewfinder, 0, 0, canvas.width, canvas.height);
+    const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY));
     if (!blob || blob.size > this.#limit) throw new Problem("The camera's picture cannot be sent.");
     return blob;
   }

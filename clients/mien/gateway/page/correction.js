@@ -1,17 +1,15 @@
 // Corrections: a face goes to the feedback store only when the person chose a label and agreed.
 
-import { call, Problem } from "./api.js";
-import { byId, html } from "./elements.js";
+import { call, gatewaySettings, Problem } from "./api.js";
+import { byId, html, rectangle } from "./elements.js";
 
-/** As faces are cut out for the model: this share of the box's longer side. */
-const CROP_SCALE = 0.9;
 const SIDE = 384;
 const ERASED = "It has been erased.";
 
 /** What the gateway's feedback asks for; null where it takes none. */
 export async function openCorrections() {
   const terms = await call("v1/feedback/terms").catch(() => ({ enabled: false }));
-  return terms.enabled ? new Corrections(terms) : null;
+  return terms.enabled ? new Corrections(terms, (await gatewaySettings()).crop_scale) : null;
 }
 
 class Corrections {
@@ -21,9 +19,15 @@ class Corrections {
   #consent = byId("consent");
   #problem = byId("correction-problem");
   #labels;
+  #scale;
 
-  constructor({ terms, labels }) {
+  /**
+   * @param terms that the person must agree to, and the labels there are.
+   * @param scale of a face's square as the model sees it, to its box's longer side.
+   */
+  constructor({ terms, labels }, scale) {
     this.#labels = labels;
+    this.#scale = scale;
     byId("terms").textContent = terms;
     byId("erasure").hidden = false;
     byId("erasure-form").addEventListener("submit", async (event) => {
@@ -35,11 +39,10 @@ class Corrections {
   /**
    * Asks what a face shows and, if the person agrees, sends it.
    * @param face as the gateway answered it.
-   * @param card of it, where the receipt is shown.
-   * @param picture that it is in.
+   * @param picture that it is in: an image, a player that stands at its frame, or a canvas. It is looked at right now.
    */
-  async ask(face, card, picture) {
-    const cut = crop(picture, face.box);
+  async ask(face, picture) {
+    const cut = crop(picture, rectangle(face.box), this.#scale);
     this.#fill(face, cut);
     this.#dialog.showModal();
     this.#label.focus();
@@ -55,7 +58,7 @@ class Corrections {
     });
     over.abort();
     this.#dialog.close();
-    if (receipt) this.#thank(receipt, card);
+    if (receipt) this.#thank(receipt, face);
   }
 
   #fill(face, cut) {
@@ -91,16 +94,19 @@ class Corrections {
     }
   }
 
-  #thank({ id, erasure_token: token, expires }, card) {
+  /** Shows a receipt. It stays whatever is shown next: nothing else can erase the correction. */
+  #thank({ id, erasure_token: token, expires }, face) {
     const until = new Date(expires).toLocaleDateString("en", { dateStyle: "long" });
+    const change = html("h3", {}, `${face.emotion} → ${this.#label.value}`);
     const note = html("p", { role: "status" }, `Thank you. It is kept until ${until} at the latest. To erase it later, at the end of this page, keep its number and code:`);
     const erase = html("button", { type: "button" }, "Erase it now");
-    const receipt = html("div", { className: "receipt" }, note, html("code", {}, id), html("code", { className: "token" }, token), erase);
+    const receipt = html("li", { className: "receipt", "data-emotion": this.#label.value }, change, note, html("code", {}, id), html("code", { className: "token" }, token), erase);
     erase.addEventListener("click", async () => {
       note.textContent = await erased(id, token);
-      if (note.textContent === ERASED) receipt.replaceChildren(note);
+      if (note.textContent === ERASED) receipt.replaceChildren(change, note);
     });
-    card.after.replaceChildren(receipt);
+    byId("receipts").prepend(receipt);
+    byId("given").hidden = false;
     erase.focus();
   }
 }
@@ -117,8 +123,9 @@ async function erased(id, token) {
 }
 
 /** The square around a box as the model saw it; what lies outside of the picture repeats its edge. */
-function crop(picture, { x, y, width, height }) {
-  const side = Math.max(1, Math.round(Math.max(width, height) * CROP_SCALE));
+function crop(picture, { x, y, width, height }, scaleOfBox) {
+  const [pictureWidth, pictureHeight] = extent(picture);
+  const side = Math.max(1, Math.round(Math.max(width, height) * scaleOfBox));
   const left = Math.round(x + width / 2 - side / 2);
   const top = Math.round(y + height / 2 - side / 2);
   const size = Math.min(side, SIDE);
@@ -126,12 +133,18 @@ function crop(picture, { x, y, width, height }) {
   const canvas = html("canvas", { width: size, height: size });
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
-  const [from, to] = [Math.max(0, -left), Math.min(side, picture.naturalWidth - left)].map((edge) => Math.round(edge * scale));
-  const [head, foot] = [Math.max(0, -top), Math.min(side, picture.naturalHeight - top)].map((edge) => Math.round(edge * scale));
+  const [from, to] = [Math.max(0, -left), Math.min(side, pictureWidth - left)].map((edge) => Math.round(edge * scale));
+  const [head, foot] = [Math.max(0, -top), Math.min(side, pictureHeight - top)].map((edge) => Math.round(edge * scale));
   context.drawImage(picture, left, top, side, side, 0, 0, size, size);
   context.drawImage(canvas, from, 0, 1, size, 0, 0, from, size);
   context.drawImage(canvas, to - 1, 0, 1, size, to, 0, size - to, size);
   context.drawImage(canvas, 0, head, size, 1, 0, 0, size, head);
   context.drawImage(canvas, 0, foot - 1, size, 1, 0, foot, size, size - foot);
   return canvas;
+}
+
+/** Width and height of an image, a player or a canvas in its own pixels. */
+function extent(picture) {
+  const [width, height] = [picture.naturalWidth ?? picture.videoWidth, picture.naturalHeight ?? picture.videoHeight];
+  return [width ?? picture.width, height ?? picture.height];
 }

@@ -24,6 +24,9 @@ export function svg(name, attributes = {}, ...children) {
 /** The element with that id. */
 export const byId = (id) => document.getElementById(id);
 
+/** A face's box with names, whichever way the gateway wrote it. */
+export const rectangle = (box) => (Array.isArray(box) ? { x: box[0], y: box[1], width: box[2], height: box[3] } : box);
+
 const percentFormat = new Intl.NumberFormat("en", { style: "percent" });
 
 /** A probability, as "95%". */

@@ -1,7 +1,7 @@
 // Faces as boxes over a picture and as cards beside it. Both are kept and changed in place, so that a camera can do so
 // ten times a second and the keyboard's focus stays.
 
-import { count, html, percent } from "./elements.js";
+import { count, html, percent, rectangle } from "./elements.js";
 
 /** With more than this, only the chosen face has its label over the picture. */
 const CROWD = 12;
@@ -43,7 +43,7 @@ export class FaceView {
       const name = `${face.track ? "Person" : "Face"} ${face.track ?? index + 1}`;
       const number = ordered.length > 1 ? `${face.track ?? index + 1} ` : "";
       this.#boxes[index].show(face, name, number, placed(face.box, width, height, mirrored));
-      this.#cards[index].show(face, name, onCorrect && (() => onCorrect(face, this.#cards[index])));
+      this.#cards[index].show(face, name, onCorrect && (() => onCorrect(face)));
     });
     this.#mark();
   }
@@ -98,7 +98,7 @@ export class FaceView {
 
 /** A box in shares of the picture. */
 function placed(box, width, height, mirrored) {
-  const [x, y, w, h] = Array.isArray(box) ? box : [box.x, box.y, box.width, box.height];
+  const { x, y, width: w, height: h } = rectangle(box);
   return { left: (mirrored ? width - x - w : x) / width, top: y / height, width: w / width, height: h / height };
 }
 
@@ -131,16 +131,13 @@ class Card {
   #title = html("h3");
   #rows = html("tbody");
   #caption = html("caption", { className: "sr-only" });
-  #after = html("div", { className: "after" });
+  #correct = html("button", { type: "button", className: "link" }, "Not right?");
+  #onCorrect = null;
   #bars = new Map();
 
   constructor() {
-    this.element = html("li", { className: "card" }, this.#title, html("table", {}, this.#caption, this.#rows), this.#after);
-  }
-
-  /** Where more can be said about the face. */
-  get after() {
-    return this.#after;
+    this.#correct.addEventListener("click", () => this.#onCorrect());
+    this.element = html("li", { className: "card" }, this.#title, html("table", {}, this.#caption, this.#rows), this.#correct);
   }
 
   show(face, name, onCorrect) {
@@ -148,12 +145,9 @@ class Card {
     this.#title.textContent = `${name}: ${face.emotion}`;
     this.#caption.textContent = `${name}: probability of each expression`;
     for (const [emotion, share] of Object.entries(face.probabilities)) this.#bar(emotion).show(share);
-    if (onCorrect && !this.#after.hasChildNodes()) {
-      const button = html("button", { type: "button", className: "link" }, "Not right?");
-      button.setAttribute("aria-label", `Not right? Correct ${name.toLowerCase()}, ${face.emotion}`);
-      button.addEventListener("click", onCorrect);
-      this.#after.append(button);
-    }
+    this.#onCorrect = onCorrect;
+    this.#correct.hidden = !onCorrect;
+    this.#correct.setAttribute("aria-label", `Not right? Correct ${name.toLowerCase()}, ${face.emotion}`);
   }
 
   #bar(emotion) {

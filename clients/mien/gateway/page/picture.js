@@ -23,7 +23,7 @@ export async function showPicture(file, screen, signal) {
   await picture.decode().catch(() => undefined);
   signal.throwIfAborted();
   screen.show(picture);
-  const onCorrect = screen.corrections ? (face, card) => screen.corrections.ask(face, card, picture) : null;
+  const onCorrect = screen.corrections ? (face) => screen.corrections.ask(face, picture) : null;
   screen.faces.show(answer.faces, answer.width, answer.height, { onCorrect });
   screen.origin(answer.faces.map((face) => face.model_version), answer.detector);
   screen.say(answer.reason ? `${answer.reason}.` : `${count(answer.faces.length, "face")} found.`);

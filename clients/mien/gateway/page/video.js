@@ -6,6 +6,9 @@ import { Timeline } from "./timeline.js";
 
 const POLL_MS = 500;
 
+/** Into a frame rather than to its beginning, which is told in milliseconds and may still show the one before. */
+const INTO_FRAME_S = 0.002;
+
 /**
  * Shows a video, its faces and their expressions over time.
  * @param file that the person chose.
@@ -61,6 +64,7 @@ class Course {
   #player = byId("player");
   #timeline;
   #screen;
+  #onCorrect = null;
 
   /**
    * @param result of the gateway.
@@ -83,6 +87,7 @@ class Course {
     byId("timeline").replaceChildren(this.#timeline.element);
     byId("timeline").hidden = false;
     screen.show(plays ? player : null);
+    if (plays && screen.corrections) this.#onCorrect = ({ track }) => this.#correct(track, signal);
     for (const event of ["timeupdate", "seeked"]) player.addEventListener(event, () => this.#follow(), { signal });
     player.addEventListener("play", () => this.#animate(signal), { signal });
     screen.origin(this.summary.model_versions);
@@ -98,6 +103,18 @@ class Course {
     this.#showAt(time);
   }
 
+  /** Asks about a person in the frame that was looked at last, whose pixels the player is brought to show. */
+  async #correct(track, signal) {
+    const player = this.#player;
+    player.pause();
+    const frame = this.#frames[this.#indexAt(player.currentTime)];
+    const seeked = new Promise((resolve) => player.addEventListener("seeked", resolve, { once: true, signal }));
+    player.currentTime = frame.time_s + INTO_FRAME_S;
+    await seeked;
+    const face = frame.faces.find((one) => one.track === track);
+    if (face) await this.#screen.corrections.ask(face, player);
+  }
+
   #follow() {
     this.#showAt(this.#player.currentTime);
   }
@@ -111,7 +128,8 @@ class Course {
   #showAt(time) {
     const index = this.#indexAt(time);
     const faces = moved(this.#frames[index], this.#frames[index + 1], time);
-    this.#screen.faces.show(faces, this.#player.videoWidth || 1, this.#player.videoHeight || 1);
+    const { videoWidth: width, videoHeight: height } = this.#player;
+    this.#screen.faces.show(faces, width || 1, height || 1, { onCorrect: this.#onCorrect });
     this.#timeline.mark(time, this.#frames[index]);
   }
 
