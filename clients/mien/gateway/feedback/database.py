@@ -1,4 +1,4 @@
-"""The feedback database: how it is reached, and its tables, made where they are missing."""
+"""The feedback database: how it is reached; its tables are made, and brought up to date, before its first use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from mien.errors import SettingsError
 from mien.gateway.feedback.errors import FeedbackUnavailableError
-from mien.gateway.feedback.tables import Base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +23,8 @@ BUSY_TIMEOUT_S = 30
 
 CONNECT_TIMEOUT_S = 5
 
-_MAKING_TABLES = 0x6D69656E
-"""PostgreSQL's advisory lock under which tables are made; any number that nobody else uses."""
+_UPGRADING = 0x6D69656E
+"""PostgreSQL's advisory lock under which the schema is changed; any number that nobody else uses."""
 
 
 class Database:
@@ -41,7 +40,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = _parsed(url)
         self._engine = _engine(self._url)
-        self._is_made = False
+        self._is_up_to_date = False
 
     def is_there(self) -> bool:
         """Whether there is something to look into; a file of SQLite is made by the first correction."""
@@ -55,7 +54,7 @@ class Database:
             FeedbackUnavailableError: the database cannot be used.
         """
         try:
-            self._make_tables()
+            self._upgrade()
             with Session(self._engine, expire_on_commit=False) as session, session.begin():
                 yield session
         except SQLAlchemyError as error:
@@ -67,16 +66,18 @@ class Database:
         """Close its connections."""
         self._engine.dispose()
 
-    def _make_tables(self) -> None:
-        if self._is_made:
+    def _upgrade(self) -> None:
+        if self._is_up_to_date:
             return
+        from mien.gateway.feedback import migrations  # Alembic takes longer to import than the rest of the store
+
         if self._engine.dialect.name == "sqlite":
             _make_folder(Path(self._url.database or ""))
         with self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":  # two gateways that start together
-                connection.execute(select(func.pg_advisory_xact_lock(_MAKING_TABLES)))
-            Base.metadata.create_all(connection)
-        self._is_made = True
+                connection.execute(select(func.pg_advisory_xact_lock(_UPGRADING)))
+            migrations.upgrade(connection)
+        self._is_up_to_date = True
 
 
 def _parsed(url: str) -> URL:

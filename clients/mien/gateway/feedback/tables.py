@@ -1,4 +1,4 @@
-"""The tables of the feedback database. No pixel is in any of them."""
+"""The tables of the feedback database, as `mien.gateway.feedback.migrations` makes them. No pixel is in any of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
 
-from sqlalchemy import DDL, DateTime, Dialect, Enum, ExecutableDDLElement, Index, String, Text, TypeDecorator, event
+from sqlalchemy import DateTime, Dialect, Enum, Index, String, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -105,26 +105,3 @@ class AuditEntry(Base):
     actor: Mapped[str] = mapped_column(String(128))
     action: Mapped[str] = mapped_column(String(32))
     correction: Mapped[str] = mapped_column(String(32), index=True)
-
-
-def _append_only(dialect: str, *statements: str) -> None:
-    for statement in statements:
-        trigger: ExecutableDDLElement = DDL(statement)  # type: ignore[no-untyped-call]
-        event.listen(AuditEntry.__table__, "after_create", trigger.execute_if(dialect=dialect))
-
-
-_append_only(
-    "sqlite",
-    *(
-        f"CREATE TRIGGER feedback_audit_no_{verb.lower()} BEFORE {verb} ON feedback_audit "
-        "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
-        for verb in ("UPDATE", "DELETE")
-    ),
-)
-_append_only(
-    "postgresql",
-    "CREATE OR REPLACE FUNCTION feedback_audit_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-    "$$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$",
-    "CREATE TRIGGER feedback_audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON feedback_audit "
-    "FOR EACH STATEMENT EXECUTE FUNCTION feedback_audit_append_only()",
-)

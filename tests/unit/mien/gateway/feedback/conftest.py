@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 from mien.gateway.feedback import store as store_module
 from mien.gateway.feedback.settings import FeedbackSettings
 from mien.gateway.feedback.store import FeedbackStore, GivenCorrection
-from mien.gateway.feedback.tables import Base
 from tests import postgres
 from tests.conftest import skip_or_fail
 
@@ -61,7 +60,9 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     url: str = request.getfixturevalue("postgres_url")
     yield url
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
-    Base.metadata.drop_all(engine)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
     engine.dispose()
 
 
