@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10.0, help="for the measurement without a video")
     parser.add_argument("--megabytes", type=int, default=92, help="of the video")
-    parser.add_argument("--frame-rate", type=float, default=5.0, help="frames of the video analysed a second")
+    parser.add_argument("--frame-rate", type=float, default=2.0, help="frames of the video analysed a second")
     parser.add_argument("--port", type=int, default=18482, help="of the gateway that is started")
     options = parser.parse_args()
     alone, beside, lasted = [], [], []

@@ -37,7 +37,9 @@ LARGE_PIXELS = 16_000_000
 KEPT_BYTES = 24 * 2**20
 """What a worker at rest may hold beyond what it held at its start."""
 
-BATCH_FRAMES = 16
+BATCH_FRAMES = 4
+"""Few: a picture's face waits at the model server behind all of a batch's."""
+
 BATCH_S = 1.0
 """A batch of frames is handed over when it has been collected this long, so that progress shows."""
 
