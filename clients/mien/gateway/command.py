@@ -12,6 +12,7 @@ import uvicorn
 from mien.errors import MienError
 from mien.gateway import logs
 from mien.gateway.app import create_app
+from mien.gateway.connections import BoundedHttp
 from mien.gateway.feedback import command as feedback
 from mien.gateway.keys import KeyFile
 from mien.gateway.settings import GatewaySettings
@@ -19,7 +20,7 @@ from mien.gateway.settings import GatewaySettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
 DRAIN_S = 30
 """After a signal to stop, requests in flight have this long."""
@@ -80,7 +81,7 @@ def _serve(settings: GatewaySettings) -> None:
     server.run()
 
 
-def server_config(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
+def server_config(app: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
     """How uvicorn serves `app`."""
     return uvicorn.Config(
         app,
@@ -92,7 +93,7 @@ def server_config(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
         access_log=False,  # the application writes its own
         server_header=False,
         proxy_headers=False,  # the application knows which proxies to trust
-        http="httptools",
+        http=BoundedHttp,
         ws="websockets-sansio",
         ws_max_size=settings.max_camera_frame_bytes,
         ws_per_message_deflate=False,  # pictures are compressed

@@ -43,7 +43,7 @@ async def read_form(
     """
     reader = _FormReader(name, target, max_bytes)
     try:
-        parser = MultipartParser(_boundary(request), reader.callbacks())
+        parser = MultipartParser(_boundary(request, name), reader.callbacks())
         async with asyncio.timeout(timeout_s):
             await _feed(parser, request, reader)
         parser.finalize()
@@ -61,12 +61,12 @@ async def read_form(
     return reader.fields
 
 
-def _boundary(request: Request) -> bytes:
+def _boundary(request: Request, name: str) -> bytes:
     content_type, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get(b"boundary")
     if content_type != b"multipart/form-data" or not boundary:
         raise RequestRefusedError(
-            HTTPStatus.BAD_REQUEST, "Send the file as a form: multipart/form-data with a boundary."
+            HTTPStatus.BAD_REQUEST, f"No {name} uploaded: send it as a form, multipart/form-data with a boundary."
         )
     return boundary
 
