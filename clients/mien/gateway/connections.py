@@ -38,10 +38,17 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, which sets the count back where a head is complete or a body goes on."""
+        """Parse what came; of a head that is awaited no more than it may have at once."""
+        cut = MAX_HEAD_BYTES if self._timer else len(data)
+        self._parse(data[:cut])
+        if len(data) > cut and not self.transport.is_closing():
+            self._parse(data[cut:])
+
+    def _parse(self, data: bytes) -> None:
+        """Parse, which sets the count back where a head is complete or a body goes on."""
         self._beside_body += len(data)
         super().data_received(data)
-        if self._beside_body > MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self._beside_body >= MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
                 f"The request's headers are larger than the limit of {MAX_HEAD_BYTES:,} bytes.",
