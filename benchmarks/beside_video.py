@@ -72,9 +72,14 @@ def latencies_s(call: Callable[[], object], is_over: Callable[[], bool]) -> list
 def analyse(port: int, video: Path, frame_rate: float) -> int:
     """Send a video and take its frames until the end; returns how many were analysed."""
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S) as client, video.open("rb") as file:
-        form = {"files": {"video": (video.name, file)}, "data": {"frame_rate": str(frame_rate)}}
-        with client.stream("POST", "/v1/detect-video", headers={"Accept": "application/x-ndjson"}, **form) as answer:
-            *_, last = answer.raise_for_status().iter_lines()
+        request = client.build_request(
+            "POST",
+            "/v1/detect-video",
+            headers={"Accept": "application/x-ndjson"},
+            files={"video": (video.name, file)},
+            data={"frame_rate": str(frame_rate)},
+        )
+        *_, last = client.send(request).raise_for_status().iter_lines()
     frames: int = json.loads(last)["summary"]["total_frames"]
     return frames
 

@@ -78,6 +78,7 @@ def test_the_references_request_gets_its_answer(client: httpx.Client, videos: di
         (face,) = frame["faces"]
         assert face["emotion"] == "happy"
         assert face["track"] == 1
+        assert face["model_version"] == "1"
         x, y, width, height = face["box"]
         assert x >= 0
         assert y >= 0

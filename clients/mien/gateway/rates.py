@@ -6,11 +6,12 @@ import asyncio
 import logging
 import math
 import time
+from collections import deque
 from http import HTTPStatus
 
 from limits import RateLimitItemPerMinute
 from limits.errors import ConfigurationError, StorageError
-from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.storage import Storage, storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 
 from mien.errors import SettingsError
@@ -19,6 +20,8 @@ from mien.gateway.refusals import RequestRefusedError
 logger = logging.getLogger(__name__)
 
 REDIS_TIMEOUT_S = 0.5
+
+WINDOW_S = 60.0
 
 
 class Rates:
@@ -34,7 +37,7 @@ class Rates:
     """
 
     def __init__(self, url: str) -> None:
-        self._memory = MovingWindowRateLimiter(MemoryStorage())
+        self._own = _Windows()
         self._shared = None if url.startswith("memory:") else MovingWindowRateLimiter(_storage(url))
 
     async def take(self, route: str, caller: str, per_minute: int) -> None:
@@ -43,29 +46,53 @@ class Rates:
         Raises:
             RequestRefusedError: it is one too many (429); Retry-After says when there is room again.
         """
-        item = RateLimitItemPerMinute(per_minute, namespace="mien")
-        wait_s = await self._wait_s(item, route, caller)
+        wait_s = await self._wait_s(route, caller, per_minute)
         if wait_s is not None:
             raise RequestRefusedError(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                f"More than {per_minute} requests a minute; try again in {wait_s} s.",
-                {"Retry-After": str(wait_s)},
+                f"More than {per_minute} requests a minute; try again in {math.ceil(wait_s)} s.",
+                {"Retry-After": str(math.ceil(wait_s))},
             )
 
-    async def _wait_s(self, item: RateLimitItemPerMinute, route: str, caller: str) -> int | None:
+    async def _wait_s(self, route: str, caller: str, per_minute: int) -> float | None:
         """Seconds until there is room again; None if there was."""
         if self._shared is not None:
             try:
-                return await asyncio.to_thread(_take, self._shared, item, route, caller)
+                return await asyncio.to_thread(_take, self._shared, route, caller, per_minute)
             except StorageError as error:
                 logger.warning("rates_unshared", extra={"reason": str(error)})
-        return _take(self._memory, item, route, caller)
+        return self._own.take((route, caller), per_minute, time.monotonic())
 
 
-def _take(limiter: MovingWindowRateLimiter, item: RateLimitItemPerMinute, route: str, caller: str) -> int | None:
+class _Windows:
+    """When each caller's requests of the last 60 seconds came.
+
+    The storage in memory of `limits` starts a thread for nearly every request, to clear up behind it.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[tuple[str, str], deque[float]] = {}
+        self._look_s = 0.0
+
+    def take(self, who: tuple[str, str], per_minute: int, now_s: float) -> float | None:
+        """Count one request; seconds until there is room again, or None if there was."""
+        if now_s > self._look_s:
+            self._look_s = now_s + WINDOW_S
+            self._taken = {one: times for one, times in self._taken.items() if times[-1] > now_s - WINDOW_S}
+        times = self._taken.setdefault(who, deque())
+        while times and times[0] <= now_s - WINDOW_S:
+            times.popleft()
+        if len(times) >= per_minute:
+            return max(1.0, times[0] + WINDOW_S - now_s)
+        times.append(now_s)
+        return None
+
+
+def _take(limiter: MovingWindowRateLimiter, route: str, caller: str, per_minute: int) -> float | None:
+    item = RateLimitItemPerMinute(per_minute, namespace="mien")
     if limiter.hit(item, route, caller):
         return None
-    return max(1, math.ceil(limiter.get_window_stats(item, route, caller).reset_time - time.time()))
+    return max(1.0, limiter.get_window_stats(item, route, caller).reset_time - time.time())
 
 
 def _storage(url: str) -> Storage:

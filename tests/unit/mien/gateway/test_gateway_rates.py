@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import socket
 import subprocess
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +40,23 @@ async def test_twice_the_allowed_rate_is_cut_to_the_allowed_rate() -> None:
     assert await accepted(rates, "a", 200, 100) == 100
     assert await accepted(rates, "a", 10, 100) == 0
     assert await accepted(rates, "b", 10, 100) == 10
+
+
+async def test_there_is_room_again_a_minute_after_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("mien.gateway.rates.time", SimpleNamespace(monotonic=lambda: now_s))
+    rates = [Rates("memory://")]
+    assert await accepted(rates, "a", 2, 3) == 2
+    now_s += 30
+    assert await accepted(rates, "a", 5, 3) == 1
+    now_s += 29.5
+    with pytest.raises(RequestRefusedError, match="in 1 s"):
+        await rates[0].take("detect", "a", 3)
+    now_s += 0.5
+    assert await accepted(rates, "a", 5, 3) == 2
+    now_s += 3600
+    assert await accepted(rates, "b", 1, 3) == 1
+    assert await accepted(rates, "a", 5, 3) == 3
 
 
 @pytest.mark.parametrize("url", ["redis", "mysql://somewhere", "async+memory://"])
