@@ -85,7 +85,7 @@ test: install-checks ## Every test that this machine can run, but for the long o
 	@$(PYTEST) -m "not slow"
 	@echo "Left to make test-long: those that take longer than a minute each, marked slow."
 
-test-long: install ## The tests that make test leaves out: PostgreSQL under Prefect, searches with several workers
+test-long: install ## The tests that make test leaves out: PostgreSQL under Prefect, searches with several workers, a rollout under load
 	@$(PYTEST) -m slow
 
 clean: ## Remove both environments and the caches; releases and other state stay

@@ -94,6 +94,7 @@ def promote(release_number: int) -> int:
         return int(end.code or 0)
 
 
+@pytest.mark.slow
 def test_a_release_is_rolled_out_and_a_bad_one_taken_back_without_a_lost_call(
     cluster: Cluster,
     repository: ModelRepository,
