@@ -60,6 +60,7 @@ def serve(
             typer.echo(f"  gateway   {rest.url}")
         if orchestration:
             typer.echo(f"  Prefect   {orchestration.url} (its first start takes a minute)")
+            typer.echo(f"  metrics   http://{LOOPBACK}:{orchestration.metrics_port}/metrics (of the flows)")
             typer.echo(f"  login     {orchestration.login} has what its page asks for")
         for companion in beside:
             typer.echo(f"  log       {companion.log}")
@@ -117,6 +118,7 @@ class OrchestrationPlan:
     logs: Path
     url: str
     port: int
+    metrics_port: int
 
     @classmethod
     def of(cls, settings: ServingSettings, flow_settings: FlowSettings) -> OrchestrationPlan:
@@ -129,13 +131,17 @@ class OrchestrationPlan:
         if importlib.util.find_spec("prefect") is None:
             raise FlowError("Prefect is not installed. `make install` does it; `make serve FLOWS=0` goes without.")
         port = take_port(flow_settings.prefect_port, "MIEN_PREFECT_PORT")
+        metrics_port = take_port(flow_settings.flow_metrics_port, "MIEN_FLOW_METRICS_PORT")
         environment = prefect_environment.variables(settings) | os.environ
         environment["PREFECT_API_URL"] = environment["PREFECT_UI_API_URL"] = flow_settings.prefect_api
         login = prefect_environment.login_path(settings)
-        return cls(environment, login, settings.log_path.parent, f"http://{LOOPBACK}:{port}", port)
+        return cls(environment, login, settings.log_path.parent, f"http://{LOOPBACK}:{port}", port, metrics_port)
 
     def companions(self, gateway_url: str) -> list[Companion]:
-        """Prefect's server and a worker, which watches the traffic of the gateway at `gateway_url` if there is one."""
+        """Prefect's server, a worker, and what counts its runs for Prometheus.
+
+        The worker watches the traffic of the gateway at `gateway_url` if there is one.
+        """
         listen = ["--host", LOOPBACK, "--port", str(self.port)]
         traffic = {"MIEN_TRAFFIC_URLS": f"{gateway_url}/metrics"} if gateway_url else {}
         return [
@@ -150,6 +156,12 @@ class OrchestrationPlan:
                 [sys.executable, "-m", "flows.worker"],
                 traffic | self.environment,
                 self.logs / "prefect-worker.log",
+            ),
+            Companion(
+                "the flows' metrics",
+                [sys.executable, "-m", "flows.exporter"],
+                self.environment | {"MIEN_FLOW_METRICS_PORT": str(self.metrics_port)},
+                self.logs / "flow-metrics.log",
             ),
         ]
 

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mien.errors import SettingsError
+from serving.settings import LOOPBACK
 
 
 class FlowSettings(BaseSettings):
@@ -19,6 +20,8 @@ class FlowSettings(BaseSettings):
 
     Attributes:
         prefect_port: port of the local Prefect server and its page.
+        flow_metrics_host: address on which `flows.exporter` listens.
+        flow_metrics_port: port on which it serves Prometheus metrics.
         work_pool: the work pool that the deployments are for.
         retrain_data: dataset of runs that a schedule or an event starts; without it such runs need one given.
         retrain_config: their configuration.
@@ -34,6 +37,8 @@ class FlowSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MIEN_", extra="ignore", frozen=True, env_ignore_empty=True)
 
     prefect_port: int = Field(default=4200, ge=1, le=65535)
+    flow_metrics_host: str = LOOPBACK
+    flow_metrics_port: int = Field(default=8003, ge=0, le=65535)
     work_pool: str = Field(default="mien", min_length=1)
     retrain_data: Path | None = None
     retrain_config: str = "quick"

@@ -40,6 +40,7 @@ class ServerPlan:
         admin_key: what a control call must show.
         exit_timeout_s: how long requests in flight may take to finish at a stop.
         config_set: name of the configurations to serve with; empty for the models' own.
+        trace_url: where spans go; empty for nowhere.
     """
 
     repository: Path
@@ -50,6 +51,7 @@ class ServerPlan:
     admin_key: str = field(repr=False)
     exit_timeout_s: int
     config_set: str = ""
+    trace_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,22 @@ def tritonserver_arguments(
         f"--metrics-port={metrics_port}",
         f"--backend-config=python,shm-region-prefix-name={plan.token}-",
         f"--exit-timeout-secs={plan.exit_timeout_s}",
+        *(trace_arguments(plan.trace_url) if plan.trace_url else []),
+    ]
+
+
+def trace_arguments(url: str) -> list[str]:
+    """Arguments that make Triton send a span for each step of a call that is part of a trace.
+
+    A call without a caller's context makes no trace (rate 0). One whose caller does not sample it makes one all the
+    same, for Triton looks at the ids alone.
+    """
+    return [
+        "--trace-config=mode=opentelemetry",
+        f"--trace-config=opentelemetry,url={url}",
+        "--trace-config=opentelemetry,resource=service.name=mien-triton",
+        "--trace-config=level=TIMESTAMPS",
+        "--trace-config=rate=0",
     ]
 
 

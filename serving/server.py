@@ -208,6 +208,7 @@ class TritonServer:
             admin_key=self.admin_key,
             exit_timeout_s=self.settings.exit_timeout_s,
             config_set=self.settings.config_set,
+            trace_url=self.settings.trace_url,
         )
         launch = self._engine.launch(plan)
         # Before the process: what is not on record could not be cleared away by a later start.

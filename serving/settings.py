@@ -44,6 +44,8 @@ class ServingSettings(BaseSettings):
         docker_gpus: what ``docker run --gpus`` gets; empty for none.
         grpc_port: port of inference and control; 0 takes a free one.
         metrics_port: port of Prometheus metrics; 0 takes a free one.
+        trace_url: where the server sends OpenTelemetry's spans of calls that are part of a trace, over HTTP, such as
+            ``http://127.0.0.1:4318/v1/traces``, as seen from the server; empty for nowhere.
         ready_timeout_s: how long a start may take until the first real answer.
         exit_timeout_s: how long requests in flight may take to finish at a stop.
         watch_interval_s: time between two looks at the server's processes.
@@ -64,6 +66,7 @@ class ServingSettings(BaseSettings):
     docker_gpus: str = ""
     grpc_port: int = Field(default=8001, ge=0, le=65535)
     metrics_port: int = Field(default=8002, ge=0, le=65535)
+    trace_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
     ready_timeout_s: float = Field(default=120.0, gt=0)
     exit_timeout_s: int = Field(default=10, ge=1)
     watch_interval_s: float = Field(default=1.0, gt=0)

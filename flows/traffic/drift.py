@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.events import emit_event
+from prefect.variables import Variable
 
+from flows.orchestration.run_metrics import DRIFT_VARIABLE
 from flows.running_server import working_copy
 from flows.traffic.pages import TrafficSettings, read_pages, read_traffic_settings
 from flows.traffic.stability import DriftSettings, Finding, read_drift_settings
@@ -51,6 +54,7 @@ def watch_drift(drift: DriftSettings | None = None, traffic: TrafficSettings | N
         logger.warning("%s could not be read (%s); its traffic counts the next time.", url, reason)
     logger.info(finding.sentence)
     _show(finding)
+    _keep_for_metrics(finding, drift)
     if finding.is_news:
         resource = {"prefect.resource.id": RESOURCE, "prefect.resource.name": f"release {release} of {EMOTION.name}"}
         emit_event(DRIFT_DETECTED, resource=resource, payload=finding.as_json())
@@ -60,6 +64,25 @@ def watch_drift(drift: DriftSettings | None = None, traffic: TrafficSettings | N
 
 def _own_profile(repository: ModelRepository, release: int) -> AnswerProfile | None:
     return AnswerProfile.of_metrics(repository.manifest(EMOTION, release).metrics)
+
+
+def _keep_for_metrics(finding: Finding, settings: DriftSettings) -> None:
+    """Let `flows.exporter` know the figures of the last finding that compared anything."""
+    if finding.expected is None or finding.observed is None:
+        return
+    Variable.set(
+        DRIFT_VARIABLE,
+        {
+            "release": finding.release,
+            "label_psi": finding.label_psi,
+            "confidence_psi": finding.confidence_psi,
+            "max_label_psi": settings.max_label_psi,
+            "max_confidence_psi": settings.max_confidence_psi,
+            "expected": asdict(finding.expected),
+            "observed": asdict(finding.observed),
+        },
+        overwrite=True,
+    )
 
 
 def _show(finding: Finding) -> None:

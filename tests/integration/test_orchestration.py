@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests import postgres
 from tests.conftest import skip_or_fail
@@ -153,6 +154,7 @@ def house(
         "MIEN_METRICS_PORT": "0",
         "MIEN_GATEWAY_PORT": "0",
         "MIEN_PREFECT_PORT": str(port),
+        "MIEN_FLOW_METRICS_PORT": "0",
         "MIEN_RETRAIN_DATA": str(write_tree(folder / "faces")),
         "MIEN_RETRAIN_CONFIG": str(folder / "none.py"),  # so that a run ends soon
         "MIEN_WATCH_INTERVAL_S": "15",
@@ -209,6 +211,23 @@ def test_schedules_and_events_start_runs_that_do_not_overlap(house: House, wait_
     wait_until(lambda: len(house.told) >= 2, **PATIENTLY)
     assert house.told[0]["subject"] == "retrain failed"
     assert "There is no configuration file" in house.told[0]["text"]
+
+
+@on_sqlite
+def test_prometheus_learns_how_runs_ended(house: House) -> None:
+    (url,) = re.findall(r"metrics +(http://\S+) \(of the flows\)", house.output.read_text())
+    page = httpx.get(url, timeout=60).raise_for_status().text
+    samples = {
+        (sample.name, sample.labels.get("flow", "")): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+    assert samples["mien_prefect_up", ""] == 1
+    *_, last = house.runs("retrain")
+    ended = datetime.fromisoformat(last["end_time"]).timestamp()
+    assert samples["mien_flow_last_failure_timestamp_seconds", "retrain"] == pytest.approx(ended, abs=1)
+    assert ("mien_flow_last_success_timestamp_seconds", "retrain") not in samples
+    assert ("mien_flow_last_success_timestamp_seconds", "watch-dataset") in samples
 
 
 @pytest.mark.slow

@@ -65,6 +65,8 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
+        # FastAPI's own spans and logs would tell what a caller sent: paths as they were typed, what failed to validate.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
         responses={status: {"model": ErrorAnswer} for status in ("4XX", "5XX")},
     )
     app.state.gateway = gateway

@@ -1,0 +1,1 @@
+"""Metrics of real servers, recorded for the tests of rules and queries."""

@@ -1,0 +1,140 @@
+"""``python -m tests.recordings.record``: records Triton and the gateway while they are well, overloaded and broken.
+
+Writes serving.yaml beside this file: the series that rules and the autoscaler read, one value each 5 s, in the notation
+of `promtool test rules`. It takes 4 minutes and two cores; run it again when a metric's name or meaning changes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import numpy as np
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from mien import ClientSettings, EmotionClient
+from mien.errors import MienError
+from serving import TritonServer
+from serving.stubs import living_stubs
+from tests.conftest import ROOT, server_settings
+from tests.gateways import RunningGateway, running_gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FILE = Path(__file__).with_name("serving.yaml")
+INTERVAL_S = 5
+PHASES_S = {"well": 70, "overloaded": 60, "broken": 90}
+CALLERS = 24
+KEPT = ("nv_inference_request_success", "nv_inference_request_failure", "nv_inference_queue_duration_us")
+PORTRAIT = ROOT / "docs/portraits/astronaut.jpg"
+
+
+def main() -> None:
+    """Record every phase and write the file."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "gateway").mkdir()
+        rates = {"DETECT_PER_MINUTE": "100000", "WORKERS": "1"}
+        with (
+            TritonServer(server_settings(folder / "triton")) as triton,
+            running_gateway(triton.endpoint, folder / "gateway", **rates) as gateway,
+        ):
+            recording = Recording({"triton": triton.metrics_url, "gateway": f"{gateway.url}/metrics"})
+            recording.take(PHASES_S["well"], [lambda: _send_pictures(gateway)])
+            crowd = [lambda: _send_faces(triton.endpoint)] * CALLERS
+            recording.take(PHASES_S["overloaded"], [lambda: _send_pictures(gateway), *crowd])
+            for stub in living_stubs(triton.process_id):
+                if stub.model == "emotion_classifier":
+                    os.kill(stub.process_id, signal.SIGKILL)
+            recording.take(PHASES_S["broken"], [lambda: _send_pictures(gateway)])
+    recording.write()
+
+
+class Recording:
+    """Values of every series, one for each look at the pages.
+
+    Args:
+        pages: address of each job's metrics.
+    """
+
+    def __init__(self, pages: dict[str, str]) -> None:
+        self._pages = pages
+        self._looks = 0
+        self._values: defaultdict[str, dict[int, float]] = defaultdict(dict)
+
+    def take(self, seconds: float, callers: list[Callable[[], None]]) -> None:
+        """Look at regular times for so long, while the callers call again and again."""
+        stop = threading.Event()
+
+        def call_until_stopped(call: Callable[[], None]) -> None:
+            while not stop.is_set():
+                call()
+
+        threads = [threading.Thread(target=call_until_stopped, args=(call,)) for call in callers]
+        for thread in threads:
+            thread.start()
+        for _ in range(round(seconds / INTERVAL_S)):
+            self._look()
+            time.sleep(INTERVAL_S)
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    def write(self) -> None:
+        """Write what was recorded; ``_`` is a look before a series began."""
+        series = [
+            {"series": name, "values": " ".join(f"{values[i]:g}" if i in values else "_" for i in range(self._looks))}
+            for name, values in sorted(self._values.items())
+        ]
+        content = {"phases_s": PHASES_S, "interval_s": INTERVAL_S, "input_series": series}
+        FILE.write_text(yaml.safe_dump(content, sort_keys=False, width=1000))
+
+    def _look(self) -> None:
+        for job, url in self._pages.items():
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                page = answer.read().decode()
+            self._values[f'up{{job="{job}"}}'][self._looks] = 1
+            for family in text_string_to_metric_families(page):
+                for sample in family.samples:
+                    if _is_kept(sample.name, sample.labels):
+                        labels = ",".join(f'{key}="{value}"' for key, value in {"job": job, **sample.labels}.items())
+                        self._values[f"{sample.name}{{{labels}}}"][self._looks] = sample.value
+        self._looks += 1
+
+
+def _is_kept(name: str, labels: dict[str, str]) -> bool:
+    if name.startswith("mien_gateway_request"):
+        return labels.get("route") == "/detect" and not name.endswith("_created")
+    return name in KEPT
+
+
+def _send_pictures(gateway: RunningGateway) -> None:
+    with gateway.client() as client:
+        try:
+            client.post("/v1/detect", files={"image": PORTRAIT.read_bytes()})
+        except httpx.TransportError:
+            return
+    time.sleep(0.5)
+
+
+def _send_faces(endpoint: str) -> None:
+    with EmotionClient(ClientSettings(endpoints=endpoint, deadline_s=60)) as client:
+        for _ in range(20):
+            try:
+                client.classify(np.zeros((16, 96, 96, 3), np.uint8))
+            except MienError:
+                return
+
+
+if __name__ == "__main__":
+    main()
