@@ -63,13 +63,12 @@ def test_a_dead_stub_fires_within_a_minute_and_a_half(promtool: Promtool) -> Non
     promtool.assert_firing(RECORDED | UP, {after(WELL + OVERLOADED + BROKEN): {"MienModelFails"}}, EVERY)
 
 
-@pytest.mark.parametrize(("phase", "least", "most"), [("well", 0, 0.005), ("overloaded", 0.02, 5)])
-def test_the_autoscaler_sees_how_long_requests_wait(promtool: Promtool, phase: str, least: float, most: float) -> None:
-    at = after({"well": WELL, "overloaded": WELL + OVERLOADED}[phase])
-    within = f"{least} <= bool {QUEUE} <= bool {most}"  # chained: 1 within, 0 without
+@pytest.mark.parametrize(("seconds", "least", "most"), [(WELL, 0, 0.005), (WELL + OVERLOADED, 0.02, 5)])
+def test_the_autoscaler_sees_how_long_requests_wait(
+    promtool: Promtool, seconds: float, least: float, most: float
+) -> None:
     query = f"count({QUEUE} >= {least} and {QUEUE} <= {most})"
-    assert within
-    promtool.test_rules(RECORDED, {(query, at): [{"labels": "{}", "value": 1}]}, EVERY)
+    promtool.test_rules(RECORDED, {(query, after(seconds)): [{"labels": "{}", "value": 1}]}, EVERY)
 
 
 def triton(calls: str, wait_us: str, model: str = "emotion_classifier") -> dict[str, str]:
@@ -97,14 +96,96 @@ def test_a_long_queue_is_a_ticket_after_ten_minutes(promtool: Promtool) -> None:
     promtool.assert_firing(series, {"8m": set(), "15m": {"MienQueueLong"}})
 
 
-def pictures(faults: str, late: str = "0x5000") -> dict[str, str]:
-    """A hundred pictures a minute that are well, and others."""
+def pictures(well: str, faults: str, late: str = "0x5000") -> dict[str, str]:
+    """Pictures by what became of them, counted once a minute; each phase of a count begins where the last ended."""
     labels = 'namespace="mien",method="POST",route="/detect"'
     return UP | {
-        f'mien_gateway_requests_total{{{labels},status="200"}}': "0+100x5000",
+        f'mien_gateway_requests_total{{{labels},status="200"}}': well,
         f'mien_gateway_requests_total{{{labels},status="503"}}': faults,
-        f'mien_gateway_requests_total{{{labels},status="429"}}': "0+50x5000",
-        f'mien_gateway_request_seconds_bucket{{{labels},le="0.5"}}': "0+100x5000",
-        f'mien_gateway_request_seconds_bucket{{{labels},le="+Inf"}}': f"{late}",
+        f'mien_gateway_requests_total{{{labels},status="429"}}': "0+50x5000",  # refusals are not faults
+        f'mien_gateway_request_seconds_bucket{{{labels},le="0.5"}}': well,
         f"mien_gateway_request_seconds_count{{{labels}}}": late,
     }
+
+
+@pytest.mark.parametrize(
+    ("a_minute", "fired"),
+    [
+        # Of 150 pictures a minute, 50 of them refused.
+        (0.1, set()),  # 0.07 %: within the budget
+        (0.3, {"MienFaultsBurnSlow"}),  # 0.2 %
+        (1.5, {"MienFaultsBurnFast", "MienFaultsBurnSlow"}),  # 1 %
+    ],
+)
+def test_faults_are_told_by_how_fast_they_use_up_the_budget(
+    promtool: Promtool, a_minute: float, fired: set[str]
+) -> None:
+    series = pictures("0+100x5000", f"0+{a_minute}x5000", "0+100x5000") | dict.fromkeys(UP, "1x5000")
+    promtool.assert_firing(series, {"20h": fired})
+
+
+def test_a_fault_that_is_over_calls_nobody_any_more(promtool: Promtool) -> None:
+    # Ten minutes in which every picture fails, then none.
+    faults = "0+100x10 1000x600"
+    series = pictures("0+100x610", faults, "0+100x610") | dict.fromkeys(UP, "1x610")
+    promtool.assert_firing(series, {"10m": {"MienFaultsBurnFast"}, "50m": set()})
+
+
+def test_late_pictures_use_up_a_budget_of_their_own(promtool: Promtool) -> None:
+    series = pictures("0+100x500", "0x500", "0+120x500") | dict.fromkeys(UP, "1x500")
+    promtool.assert_firing(series, {"30m": {"MienLateBurnFast"}, "2h": {"MienLateBurnFast", "MienLateBurnSlow"}})
+
+
+def flow(name: str, success: str, failure: str) -> dict[str, str]:
+    """When a flow last ended, and how."""
+    ended = {"success": success, "failure": failure}
+    return UP | {
+        f'mien_flow_last_{end}_timestamp_seconds{{flow="{name}"}}': values for end, values in ended.items() if values
+    }
+
+
+@pytest.mark.parametrize(
+    ("series", "fired"),
+    [
+        (flow("retrain", "600x300", ""), set()),
+        (flow("retrain", "600x300", "300x300"), set()),
+        (flow("retrain", "300x300", "600x300"), {"MienRetrainingFailed"}),
+        (flow("retrain", "", "600x300"), {"MienRetrainingFailed"}),
+        (flow("collect-feedback", "300x300", "600x300"), {"MienFlowFails"}),
+        (flow("watch-drift", "0+60x300", ""), set()),
+        (UP | {'mien_flow_runs{flow="retrain",state="RUNNING"}': "1x300"}, set()),
+        (UP | {'mien_flow_runs{flow="retrain",state="LATE"}': "1x300"}, {"MienRunsLate"}),
+        (UP | {"mien_prefect_up": "0x300"}, {"MienPrefectDown"}),
+        (UP | {'mien_drift_index{of="label"}': "0.1x300", 'mien_drift_limit{of="label"}': "0.2x300"}, set()),
+        (UP | {'mien_drift_index{of="label"}': "0.3x300", 'mien_drift_limit{of="label"}': "0.2x300"}, {"MienDrift"}),
+        (UP | {'mien_candidate_misses_total{candidate="2",reason="failed"}': "0+1x300"}, {"MienCandidateFails"}),
+        (UP | {'mien_candidate_misses_total{candidate="2",reason="dropped"}': "0+9x300"}, set()),
+        (UP | {'kube_pod_container_status_restarts_total{pod="a",container="triton"}': "0+1x300"}, {"MienRestarts"}),
+        (UP | {'kube_pod_container_status_restarts_total{pod="a",container="nginx"}': "0+1x300"}, set()),
+        (UP | {'up{job="gateway",instance="b"}': "0x300"}, {"MienTargetDown"}),
+        ({name: values for name, values in UP.items() if "triton" not in name}, {"MienTargetDown"}),
+    ],
+)
+def test_what_fires_after_two_hours(promtool: Promtool, series: dict[str, str], fired: set[str]) -> None:
+    promtool.assert_firing(series, {"2h": fired})
+
+
+def test_nobody_looking_for_drift_is_told_after_six_hours(promtool: Promtool) -> None:
+    series = flow("watch-drift", "600x600", "") | dict.fromkeys(UP, "1x600")
+    promtool.assert_firing(series, {"5h": set(), "7h": {"MienDriftUnwatched"}})
+
+
+def test_a_certificate_that_is_not_renewed_is_told_two_weeks_before(promtool: Promtool) -> None:
+    expires = 20 * 86400
+    name = 'certmanager_certificate_expiration_timestamp_seconds{exported_namespace="mien",name="triton-server"}'
+    series = {name: f"{expires}x300"} | dict.fromkeys(UP, "1x300")
+    promtool.assert_firing(series, {"5d": set(), "7d": {"MienCertificateExpires"}}, "1h")
+
+
+def test_a_model_that_fails_once_among_many_calls_nobody(promtool: Promtool) -> None:
+    failure = (
+        'nv_inference_request_failure{namespace="mien",model="emotion_classifier",version="1",pod="a",reason="BACKEND"}'
+    )
+    series = UP | triton("0+100x60", "0x60") | {failure: "0+1x60"}
+    promtool.assert_firing(series, {"30m": set()})
+    promtool.assert_firing(series | {failure: "0+50x60"}, {"30m": {"MienModelFails"}})
