@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from tests.conftest import ROOT, skip_or_fail
+from tests.conftest import skip_or_fail
+from tests.prometheus import MISSING, is_installed, rules
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-RULES = ROOT / "k8s/observability/rules.yaml"
 
 
 class Promtool:
@@ -23,12 +21,12 @@ class Promtool:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._rules = folder / "rules.yaml"
-        self._rules.write_text(yaml.safe_dump(yaml.safe_load(RULES.read_text())["spec"]))
+        self._rules.write_text(yaml.safe_dump(rules()))
 
-    def check_rules(self, rules: dict[str, Any] | None = None) -> None:
+    def check_rules(self, others: dict[str, Any] | None = None) -> None:
         """Fail if a rule does not parse; by default those of the cluster."""
-        if rules is not None:
-            self._rules.write_text(yaml.safe_dump(rules))
+        if others is not None:
+            self._rules.write_text(yaml.safe_dump(others))
         self._run("check", "rules", str(self._rules))
 
     def test_rules(
@@ -75,6 +73,6 @@ class Promtool:
 
 @pytest.fixture
 def promtool(tmp_path: Path) -> Promtool:
-    if not shutil.which("promtool"):
-        skip_or_fail("promtool is missing; `make system-deps` installs it with Debian's package prometheus")
+    if not is_installed():
+        skip_or_fail(MISSING)
     return Promtool(tmp_path)
