@@ -192,3 +192,15 @@ def test_a_model_that_fails_once_among_many_calls_nobody(promtool: Promtool) -> 
     series = UP | triton("0+100x60", "0x60") | {failure: "0+1x60"}
     promtool.assert_firing(series, {"30m": set()})
     promtool.assert_firing(series | {failure: "0+50x60"}, {"30m": {"MienModelFails"}})
+
+
+def test_the_scaler_asks_for_the_recorded_queue(promtool: Promtool) -> None:
+    path = ROOT / "k8s/components/keda/scaled-object.yaml"
+    (trigger,) = yaml.safe_load(path.read_text())["spec"]["triggers"]
+    query = trigger["metadata"]["query"]
+    series = triton("0+60x20", "0+1200000x20")  # 20 ms a request, four times what the scaler lets pass
+    waits = [{"labels": f'{QUEUE}{{namespace="mien"}}', "value": 0.02}]
+    promtool.test_rules(
+        series, {(query, "10m"): waits, (f"{query} > {trigger['metadata']['threshold']}", "10m"): waits}, "1m"
+    )
+    promtool.test_rules(UP, {(query, "10m"): []}, "1m")
