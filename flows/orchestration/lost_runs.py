@@ -19,8 +19,10 @@ _WORKER_LABEL = "prefect.worker.name"
 def end_lost_runs(worker: str) -> None:
     """Mark the runs of `worker` as crashed whose processes are gone; for the worker's own start, on its machine.
 
-    Prefect shows them as running for good otherwise, and lets no other run take their place: what waits for a
-    heartbeat (`flows.orchestration.automations`) is forgotten when the server stops too.
+    The automation that waits for a heartbeat (`flows.orchestration.automations`) needs 90 s for it, and its record
+    survives a restart of Prefect's server only if that is back within a minute of those (the server sweeps older ones:
+    `server.events.expired_bucket_buffer`). After a night without both, the runs would be shown as running for good, and
+    let no other take their place.
 
     Args:
         worker: its name, which no other worker has.
