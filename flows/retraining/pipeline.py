@@ -17,7 +17,6 @@ from uuid import UUID
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import (
     create_image_artifact,
-    create_link_artifact,
     create_markdown_artifact,
     create_table_artifact,
 )
@@ -28,6 +27,7 @@ from prefect.states import Failed
 from flows.errors import DatasetRefusedError, GateRefusedError
 from flows.retraining.gate import Budgets, Decision, decide
 from flows.retraining.one_at_a_time import only_run
+from flows.retraining.report_link import link_report
 from flows.running_server import check_serving, promoter_of, working_copy
 from mien.contract import EMOTION
 from serving import ModelRepository, publish, read_settings
@@ -247,7 +247,13 @@ def _show(evaluation: Evaluation, decision: Decision, page: Path, run: Path) -> 
 
     report = evaluation.report
     rows = [
-        {"class": one.label, "precision": one.precision, "recall": one.recall, "F1": one.f1, "faces": one.support}
+        {
+            "class": one.label,
+            "precision": round(one.precision, 4),
+            "recall": round(one.recall, 4),
+            "F1": round(one.f1, 4),
+            "faces": one.support,
+        }
         for one in report.classes
     ]
     title = f"accuracy {report.accuracy:.4f}, macro-F1 {report.macro_f1:.4f}, calibration error {report.ece:.3f}"
@@ -256,7 +262,7 @@ def _show(evaluation: Evaluation, decision: Decision, page: Path, run: Path) -> 
     history = read_run(run).history
     if history:
         create_image_artifact(svg_uri(plots.curves(history)), key="curves", description="Loss and accuracy by epoch")
-    create_link_artifact(page.as_uri(), key="report", link_text="The whole report")
+    link_report(page, "report")
     rules = "\n".join(
         f"| {rule.name} | {'kept' if rule.kept else '**broken**'} | {rule.finding} |" for rule in decision.rules
     )

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 
 from flows.errors import FlowError
+from flows.retraining.report_link import link_report
 from serving import read_settings
 from serving.kept_process import KeptProcess
 
@@ -251,4 +252,4 @@ def _show(result: SearchResult, page: Path, command: str) -> None:
         key="search-best",
         description="The best configuration",
     )
-    create_link_artifact(page.as_uri(), key="search-report", link_text="The whole report")
+    link_report(page, "search-report")
