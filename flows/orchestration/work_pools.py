@@ -58,9 +58,12 @@ def kubernetes_template(default: dict[str, Any]) -> dict[str, Any]:
         "type": "string",
         "default": "mien-state",
     }
-    pod_template = template["job_configuration"]["job_manifest"]["spec"]["template"]
-    pod_template.setdefault("metadata", {}).setdefault("labels", {}).update(POD_LABELS)
-    pod = pod_template["spec"]
+    job = template["job_configuration"]["job_manifest"]["spec"]
+    job["template"].setdefault("metadata", {}).setdefault("labels", {}).update(POD_LABELS)
+    pod = job["template"]["spec"]
+    for field in ("parallelism", "completions"):  # Prefect has the job's own fields in its pod, which has none such
+        if field in pod:
+            job[field] = pod.pop(field)
     pod["automountServiceAccountToken"] = True  # for the rollout at a retraining's end
     pod["securityContext"] = {
         "runAsNonRoot": True,

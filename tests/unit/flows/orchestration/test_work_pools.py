@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import prefect.server.api.collections_data
 import pytest
 from prefect.utilities.templating import apply_values, find_placeholders
@@ -42,6 +43,17 @@ def test_a_job_has_what_a_retraining_needs_and_no_more_rights(default: dict[str,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+@pytest.mark.parametrize("version", ["1.32", "1.37"])
+def test_a_job_keeps_the_schema_of_kubernetes(default: dict[str, Any], version: str) -> None:
+    template = kubernetes_template(default)
+    settings = {name: known.get("default") for name, known in template["variables"]["properties"].items()}
+    given = {"image": "registry.example/trainer:1", "command": ["prefect", "flow-run", "execute"], "env": []}
+    values = {name: value for name, value in (settings | given).items() if value is not None}
+    job = apply_values(template["job_configuration"]["job_manifest"], values)
+    kubernetes_validate.validate(job, version, strict=True)
+    assert job["spec"]["template"]["spec"]["containers"][0]["image"] == given["image"]
 
 
 def test_whatever_a_job_leaves_open_is_a_variable_of_the_pool(default: dict[str, Any]) -> None:
