@@ -50,6 +50,10 @@ def variables(serving: ServingSettings) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        # The newer of its two pages asks a server of Amplitude's for settings whenever it is opened, telemetry or not.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        # Beside the package, where it is by default, it goes when `make install` renews the package under a server.
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "page"),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
         # In memory, a restart of the server would forget who holds a place, and the place would never be free again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",

@@ -19,10 +19,12 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import pytest
+from playwright.sync_api import expect, sync_playwright
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests import postgres
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
+PORTRAIT = ROOT / "docs/portraits/astronaut.jpg"
+HAPPY_FACES = 12
 PATIENTLY = {"timeout_s": 240.0, "every_s": 1.0}  # Prefect's server has other things to do than to answer us
 
 
@@ -75,6 +79,18 @@ class House:
         (found,) = self._ask("deployments", {"flows": {"name": {"any_": [flow]}}})
         identity: str = found["id"]
         return identity
+
+    @property
+    def gateway(self) -> str:
+        (url,) = re.findall(r"gateway +(http://\S+)", self.output.read_text())
+        return url
+
+    def start(self, flow: str) -> None:
+        """Start a run of the flow's deployment, as a person may."""
+        self.call("POST", f"deployments/{self.deployment(flow)}/create_flow_run", {})
+
+    def artifacts(self) -> set[str]:
+        return {artifact["key"] for artifact in self._ask("artifacts", {})}
 
     def pause(self, flow: str) -> None:
         """Have the schedule of the flow's deployment rest."""
@@ -160,6 +176,7 @@ def house(
         "MIEN_WATCH_INTERVAL_S": "15",
         "MIEN_NOTIFY_URL": hook,
         "MIEN_FEEDBACK_BATCH": "1",
+        "MIEN_DRIFT_MIN_FACES": str(HAPPY_FACES),
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "3",
     }
@@ -198,19 +215,29 @@ def test_schedules_and_events_start_runs_that_do_not_overlap(house: House, wait_
     wait_until(lambda: "Completed" in house.states("watch-dataset"), **PATIENTLY)  # its schedule fired
     house.pause("watch-dataset")
     with house.retraining():
-        house.emit("mien.feedback.ready", "mien.feedback")
+        house.emit("mien.feedback.ready", "mien.feedback", data="/elsewhere")
         wait_until(lambda: house.states("retrain") == ["Running"], **PATIENTLY)
-        house.emit("mien.drift.detected", "mien.release.emotion", data="/elsewhere")
+        serve_nothing_but_happy_faces(house)
+        house.start("watch-drift")
         wait_until(lambda: house.states("retrain") == ["Running", "AwaitingConcurrencySlot"], **PATIENTLY)
     wait_until(lambda: house.states("retrain") == ["Failed", "Failed"], **PATIENTLY)
     first, second = house.runs("retrain")
-    assert first["parameters"]["data"] == str(house.data)
-    assert second["parameters"]["data"] == "/elsewhere"
+    assert first["parameters"]["data"] == "/elsewhere"
+    assert second["parameters"]["data"] == str(house.data)
+    assert {"drift", "drift-picture"} <= house.artifacts()
     assert second["start_time"] > first["end_time"]
-    assert "There is no configuration file" in first["state"]["message"]
+    assert "/elsewhere" in first["state"]["message"]
+    assert "There is no configuration file" in second["state"]["message"]
     wait_until(lambda: len(house.told) >= 2, **PATIENTLY)
-    assert house.told[0]["subject"] == "retrain failed"
-    assert "There is no configuration file" in house.told[0]["text"]
+    assert {message["subject"] for message in house.told} == {"retrain failed"}
+    assert "There is no configuration file" in house.told[1]["text"]
+
+
+def serve_nothing_but_happy_faces(house: House) -> None:
+    """Traffic that the release did not see in its validation: a quarter of those faces are happy."""
+    for _ in range(HAPPY_FACES):
+        answer = httpx.post(f"{house.gateway}/v1/detect", files={"image": PORTRAIT.read_bytes()}, timeout=60)
+        assert [face["emotion"] for face in answer.raise_for_status().json()["faces"]] == ["happy"]
 
 
 @on_sqlite
@@ -236,7 +263,7 @@ def test_a_changed_dataset_starts_a_retraining(house: House, wait_until: WaitUnt
     first, *_, last = sorted(house.data.rglob("*.png"))
     shutil.copy(last, first)
     before = len(house.runs("retrain"))
-    house.call("POST", f"deployments/{house.deployment('watch-dataset')}/create_flow_run", {})  # as a person may
+    house.start("watch-dataset")
     wait_until(lambda: len(house.runs("retrain")) > before, **PATIENTLY)
     assert house.runs("retrain")[before]["parameters"]["data"] == str(house.data)
     wait_until(lambda: house.states("retrain")[before] == "Failed", **PATIENTLY)
@@ -245,14 +272,13 @@ def test_a_changed_dataset_starts_a_retraining(house: House, wait_until: WaitUnt
 @pytest.mark.slow
 @on_sqlite
 def test_a_correction_travels_from_the_gateway_into_a_retraining(house: House, wait_until: WaitUntil) -> None:
-    (gateway,) = re.findall(r"gateway +(http://\S+)", house.output.read_text())
-    wait_until(lambda: httpx.get(f"{gateway}/health").is_success, **PATIENTLY)
+    wait_until(lambda: httpx.get(f"{house.gateway}/health").is_success, **PATIENTLY)
     fields = {"predicted": "happy", "corrected": "fear", "release": "1", "consent": "true"}
-    given = httpx.post(f"{gateway}/v1/feedback", data=fields, files={"image": ("face.png", png(picture(1, 96)))})
+    given = httpx.post(f"{house.gateway}/v1/feedback", data=fields, files={"image": ("face.png", png(picture(1, 96)))})
     identifier = given.raise_for_status().json()["id"]
-    httpx.post(f"{gateway}/v1/feedback/{identifier}/review", json={"decision": "accepted"}).raise_for_status()
+    httpx.post(f"{house.gateway}/v1/feedback/{identifier}/review", json={"decision": "accepted"}).raise_for_status()
     before = len(house.runs("retrain"))
-    house.call("POST", f"deployments/{house.deployment('collect-feedback')}/create_flow_run", {})
+    house.start("collect-feedback")
     wait_until(lambda: len(house.runs("retrain")) > before, **PATIENTLY)
     dataset = Path(house.runs("retrain")[before]["parameters"]["data"])
     assert dataset.is_relative_to(house.state / "feedback")
@@ -276,6 +302,35 @@ def test_nobody_starts_anything_without_the_login(house: House) -> None:
     assert httpx.post(deployment, json={}).status_code == httpx.codes.UNAUTHORIZED
     assert httpx.post(deployment, json={}, auth=("mien", "guessed")).status_code == httpx.codes.UNAUTHORIZED
     assert (house.state / "prefect/login").stat().st_mode & 0o077 == 0
+
+
+@on_sqlite
+def test_the_page_shows_everything_to_whoever_has_the_login(house: House) -> None:
+    program = shutil.which("chromium")
+    if program is None:
+        skip_or_fail("no Chromium; on Debian `make system-deps` installs it")
+    ours, asked = house.api.removesuffix("/api"), set[str]()
+    expect.set_options(timeout=60_000)
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=program, args=["--no-sandbox"]) as browser,
+    ):
+        page = browser.new_page()
+        page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
+        page.goto(ours)
+        for login, text in (("mien:guessed", "Authentication failed."), (":".join(house.login), "Active Work Pools")):
+            page.get_by_placeholder("admin:pass").fill(login)
+            page.get_by_role("button", name="Login").click()
+            expect(page.get_by_text(text).first).to_be_visible()
+        for place, text in (
+            ("deployments", "search-trials"),
+            ("automations", "mien: retrain on mien.drift.detected"),
+            ("runs", "retrain"),
+        ):
+            page.locator(f"a[href='/{place}']").first.click()
+            expect(page.get_by_text(text).first).to_be_visible()
+    assert asked - {""} == {urlsplit(ours).netloc}  # nobody else hears of it
+    assert (house.state / "prefect/page/v1/index.html").exists()  # not in the environment, which may be made anew
 
 
 @on_sqlite
