@@ -92,9 +92,9 @@ class House:
     def artifacts(self) -> set[str]:
         return {artifact["key"] for artifact in self._ask("artifacts", {})}
 
-    def pause(self, flow: str) -> None:
-        """Have the schedule of the flow's deployment rest."""
-        self.call("PATCH", f"deployments/{self.deployment(flow)}", {"paused": True})
+    def rest(self, flow: str, *, rests: bool = True) -> None:
+        """Have the schedule of the flow's deployment rest, or go on."""
+        self.call("PATCH", f"deployments/{self.deployment(flow)}", {"paused": rests})
 
     @property
     def login(self) -> tuple[str, str]:
@@ -192,6 +192,8 @@ def house(
     worker_log = folder / "state/logs/prefect-worker.log"
     try:
         wait_until(lambda: worker_log.exists() and "started!" in worker_log.read_text(), timeout_s=240)
+        for watcher in ("watch-dataset", "watch-drift", "collect-feedback"):
+            house.rest(watcher)  # three that look all the time queue up on two cores, until the database locks
         yield house
     finally:
         process.send_signal(signal.SIGINT)
@@ -210,10 +212,9 @@ def postgres_address() -> Iterator[str]:
 
 @on_every_database
 def test_schedules_and_events_start_runs_that_do_not_overlap(house: House, wait_until: WaitUntil) -> None:
-    for other in ("watch-drift", "collect-feedback"):  # two cores are few for three watchers that look all the time
-        house.pause(other)
+    house.rest("watch-dataset", rests=False)
     wait_until(lambda: "Completed" in house.states("watch-dataset"), **PATIENTLY)  # its schedule fired
-    house.pause("watch-dataset")
+    house.rest("watch-dataset")
     with house.retraining():
         house.emit("mien.feedback.ready", "mien.feedback", data="/elsewhere")
         wait_until(lambda: house.states("retrain") == ["Running"], **PATIENTLY)
