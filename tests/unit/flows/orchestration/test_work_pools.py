@@ -53,6 +53,7 @@ def test_a_job_keeps_the_schema_of_kubernetes(default: dict[str, Any], version: 
     values = {name: value for name, value in (settings | given).items() if value is not None}
     job = apply_values(template["job_configuration"]["job_manifest"], values)
     kubernetes_validate.validate(job, version, strict=True)
+    assert job["spec"]["parallelism"] == job["spec"]["completions"] == 1
     assert job["spec"]["template"]["spec"]["containers"][0]["image"] == given["image"]
 
 
