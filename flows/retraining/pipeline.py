@@ -249,9 +249,10 @@ def _show(evaluation: Evaluation, decision: Decision, page: Path, run: Path) -> 
     rows = [
         {
             "class": one.label,
-            "precision": round(one.precision, 4),
-            "recall": round(one.recall, 4),
-            "F1": round(one.f1, 4),
+            **{
+                name: None if figure is None else round(figure, 4)
+                for name, figure in (("precision", one.precision), ("recall", one.recall), ("F1", one.f1))
+            },
             "faces": one.support,
         }
         for one in report.classes
