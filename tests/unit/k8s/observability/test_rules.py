@@ -39,7 +39,7 @@ def test_every_rule_parses(promtool: Promtool) -> None:
 @pytest.mark.parametrize("alert", ALERTS.values(), ids=ALERTS)
 def test_every_alert_has_a_runbook(alert: dict[str, Any]) -> None:
     page = (ROOT / "docs/operations.md").read_text()
-    section = alert["annotations"]["runbook_url"].rpartition("#")[2]
+    section = alert["annotations"]["runbook"].rpartition("#")[2]
     assert section == alert["alert"].lower()
     text = re.search(rf"^#+ {alert['alert']}\n(.+?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
     assert text, f"docs/operations.md says nothing of {alert['alert']}"
