@@ -63,8 +63,8 @@ loadtest: install ## Load on what `make serve` runs: LOADTEST="run --users grpc=
 tune: install ## Which model configuration serves most on this machine, written as config set `tuned` (TUNE="--rounds 3")
 	@$(RUN) -m benchmarks.tune $(TUNE)
 
-bench: install ## What serving costs, beside ONNX Runtime in process (BENCH="--rounds 5"); with DATA=… int8 as well
-	@$(RUN) -m benchmarks.serving $(BENCH)
+bench: install ## What serving costs, beside ONNX Runtime in process; PEERS=1: and beside other servers; DATA=…: int8 as well
+	@$(RUN) -m benchmarks.serving $(if $(filter-out 0,$(PEERS)),--peers) $(BENCH)
 	@$(if $(DATA),$(RUN) -m benchmarks.quantization "$(DATA)")
 
 # ---- checks -------------------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ test-long: install ## The tests that make test leaves out: PostgreSQL under Pref
 	@$(PYTEST) -m slow
 
 clean: ## Remove both environments and the caches; releases and other state stay
-	@rm -rf .venv .venv-triton .venv-checks .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	@rm -rf .venv .venv-triton .venv-checks .venv-bench .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
 # ---- the system ---------------------------------------------------------------------------------------------------------
 # Only a few tests need these, and say so when they are missing: an example in Go, databases, a browser, Prometheus.

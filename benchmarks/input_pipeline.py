@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.measure import Spread
-from benchmarks.serving import Rounds, machine
+from benchmarks.machine import machine
+from benchmarks.measure import Rounds, Spread
 from mien.contract import EMOTION_LABELS, PIXELS
 from mien.errors import MienError
 from training import networks

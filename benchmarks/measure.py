@@ -64,6 +64,18 @@ async def async_throughput(call: Callable[[], Awaitable[object]], callers: int, 
     return sum(counts) / (time.perf_counter() - begin)
 
 
+class Rounds:
+    """Figures by name, one value a round."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = {}
+
+    def add(self, name: str, value: float) -> float:
+        """Note one round's value."""
+        self.values.setdefault(name, []).append(value)
+        return value
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """Median, least and most of one figure over the rounds."""

@@ -21,10 +21,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.measure import Spread, median_latency_ms
-from benchmarks.serving import REPOSITORY, Rounds, machine
+from benchmarks.machine import machine
+from benchmarks.measure import Rounds, Spread, median_latency_ms
 from mien.contract import EMOTION_CLASSIFIER, MAX_BATCH_SIZE, PIXELS
 from mien.errors import MienError
+from serving.settings import CHECKOUT
 from training.dataset import load
 from training.onnx_inference import OnnxModel
 from training.quantize import quantize
@@ -91,7 +92,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="dataset: a directory, a zip of one, or a CSV file")
-    release = REPOSITORY / EMOTION_CLASSIFIER.name / "1" / "model.onnx"
+    release = CHECKOUT / "model_repository" / EMOTION_CLASSIFIER.name / "1" / "model.onnx"
     parser.add_argument("--onnx", type=Path, default=release, help="the float32 classifier (default: release 1)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each side is measured (default 5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement (default 2)")

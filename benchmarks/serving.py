@@ -1,205 +1,190 @@
-"""What serving costs: the ensemble through the SDK against the same two graphs in ONNX Runtime, in one process.
+"""What serving costs: our ensemble over gRPC beside ONNX Runtime in one process, and beside what else there is.
 
     python -m benchmarks.serving --rounds 5 --seconds 3
+    python -m benchmarks.serving --peers --page docs/benchmarks.md
 
-Every round measures both sides in turn; ratios are taken within a round and shown as median (least-most).
+All classify the same faces with the same two graphs. Every round measures all of them in turn; ratios are taken within
+a round and shown as median (least-most). With `--page` the table and the plot are put into that page.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import os
-import platform
-import re
-import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from functools import partial
-from importlib.metadata import version
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import numpy as np
-import onnxruntime
-import psutil
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from benchmarks.measure import Spread, async_throughput, median_latency_ms, throughput
-from mien import AsyncEmotionClient, EmotionClient
-from mien.contract import EMOTION, EMOTION_CLASSIFIER, FACES
+from benchmarks.comparison import Comparison, Workload
+from benchmarks.contestants import AsyncSdk, Independent, InProcess, Other, SyncSdk
+from benchmarks.counters import model_counters
+from benchmarks.environments import EnvironmentMissingError
+from benchmarks.footprint import client_mib, model_load_s, resident_mib
+from benchmarks.gateway import RestCaller, head, running_gateway, sdk_throughput
+from benchmarks.machine import machine
+from benchmarks.measure import Rounds, median_latency_ms, throughput
+from benchmarks.peer import PEERS, PeerError, RunningPeer, best_way
+from benchmarks.peers.arguments import free_port
+from benchmarks.perf_analyzer import PerfAnalyzer
+from mien import ClientSettings, EmotionClient
+from mien.contract import EMOTION, FACES, MAX_BATCH_SIZE
 from mien.errors import MienError
+from serving.repository import ModelRepository
 from serving.server import TritonServer
 from serving.settings import read_settings
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from benchmarks.contestants import Contestant
 
-REPOSITORY = Path(__file__).parents[1] / "model_repository"
 CALLERS = 16
-# Ways to run the two graphs in one process: (threads inside the classifier, calling threads).
-IN_PROCESS_WAYS = ((1, 1), (1, 2), (1, CALLERS), (2, 1), (2, CALLERS))
+WORKLOADS = (Workload(CALLERS, 1), Workload(4, 16))
 
 
-class InProcess:
-    """The ensemble's two graphs as ONNX Runtime sessions, called one after the other."""
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for."""
 
-    def __init__(self, threads: int) -> None:
-        self._sessions = [
-            self._session(model.name, 1 if model is EMOTION.members[0] else threads) for model in EMOTION.members
-        ]
-
-    def __call__(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify faces, (N, 96, 96, 3) RGB, to (N, 7) probabilities."""
-        values: Any = faces
-        for session, model in zip(self._sessions, EMOTION.members, strict=True):
-            (values,) = session.run([model.output.name], {model.input.name: values})
-        return np.asarray(values, np.float32)
-
-    @staticmethod
-    def _session(model: str, threads: int) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        return onnxruntime.InferenceSession(REPOSITORY / model / "1/model.onnx", options, ["CPUExecutionProvider"])
+    rounds: int
+    seconds: float
+    peers: bool
 
 
-class Rounds:
-    """Figures by name, one value a round."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, list[float]] = {}
-
-    def add(self, name: str, value: float) -> float:
-        """Note one round's value."""
-        self.values.setdefault(name, []).append(value)
-        return value
+def random_faces(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The same `count` faces for all."""
+    return np.random.default_rng(0).integers(0, 256, (count, *FACES.shape), np.uint8)
 
 
-def measure_round(
-    rounds: Rounds, client: EmotionClient, endpoint: str, in_process: dict[int, InProcess], seconds: float
-) -> None:
-    """One round: latency of one caller, then the throughput of many, each way in turn."""
-    face = np.random.default_rng(0).integers(0, 256, (1, *FACES.shape), np.uint8)
-
-    direct = rounds.add("in process, 1 caller, p50 ms", median_latency_ms(partial(in_process[2], face), seconds))
-    served = rounds.add("SDK, 1 caller, p50 ms", median_latency_ms(partial(client.classify, face), seconds))
-    rounds.add("SDK - in process, p50 ms", served - direct)
-
-    best = max(throughput(partial(in_process[threads], face), callers, seconds) for threads, callers in IN_PROCESS_WAYS)
-    rounds.add("in process, best of the ways, faces/s", best)
-    faces, batches = classifier_counters(client)
-    many = rounds.add(f"SDK, {CALLERS} threads, faces/s", throughput(partial(client.classify, face), CALLERS, seconds))
-    more_faces, more_batches = classifier_counters(client)
-    rounds.add("faces per batch of the classifier meanwhile", (more_faces - faces) / (more_batches - batches))
-    rounds.add(f"SDK {CALLERS} threads / in process", many / best)
-    tasks = rounds.add(f"SDK, {CALLERS} tasks, faces/s", asyncio.run(many_tasks(endpoint, face, seconds)))
-    rounds.add(f"SDK {CALLERS} tasks / in process", tasks / best)
+def graphs(repository: Path) -> tuple[Path, Path]:
+    """The preprocessing's and the classifier's files of the release that is pinned."""
+    members = ModelRepository(repository).pointer(EMOTION).members
+    preprocess, classifier = (repository / name / str(version) / "model.onnx" for name, version in members.items())
+    return preprocess, classifier
 
 
-async def many_tasks(endpoint: str, face: NDArray[np.uint8], seconds: float) -> float:
-    """Faces per second of many tasks in one event loop."""
-    async with AsyncEmotionClient(endpoint) as client:
-        return await async_throughput(partial(client.classify, face), CALLERS, seconds)
-
-
-def model_load_s(server: TritonServer) -> float:
-    """Seconds that the server takes to load a changed classifier while the old one serves."""
-    model = server.settings.model_repository / EMOTION_CLASSIFIER.name
-    os.utime(next((model / "1").iterdir()))
-    with server.control() as control:
+def run(options: Options, console: Console) -> dict[str, Any]:
+    """Start a server of its own and all others, measure, stop them; returns everything that is shown."""
+    ours, notes = Rounds(), list[str]()
+    with ExitStack() as stack:
+        state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mien-bench-")))
+        settings = read_settings(state=state, model_repository=state / "models", grpc_port=0, metrics_port=0)
+        files = graphs(settings.shipped_repository)
+        peers = _start_peers(stack, state, files, notes, console) if options.peers else []
         begin = time.perf_counter()
-        control.load(EMOTION_CLASSIFIER.name)
-        return time.perf_counter() - begin
-
-
-def classifier_counters(client: EmotionClient) -> tuple[int, int]:
-    """(faces, batches) that the classifier has run since its load, by Triton's own counters."""
-    (classifier,) = [model for model in client.models() if model.name == EMOTION_CLASSIFIER.name]
-    return classifier.inferences, classifier.executions
-
-
-def resident_mib(server: TritonServer) -> dict[str, float]:
-    """Resident memory by process, in MiB."""
-    triton = psutil.Process(server.process_id)
-    stubs = sum(child.memory_info().rss for child in triton.children(recursive=True))
-    return {"tritonserver": triton.memory_info().rss / 2**20, "its two stubs": stubs / 2**20}
-
-
-def client_mib(endpoint: str) -> float:
-    """Resident memory of a fresh process that has classified one batch through the SDK, in MiB."""
-    program = (
-        "import sys, numpy, psutil, mien\n"
-        "with mien.EmotionClient(sys.argv[1]) as client:\n"
-        "    client.classify(numpy.zeros((64, 96, 96, 3), numpy.uint8))\n"
-        "print(psutil.Process().memory_info().rss / 2**20)"
-    )
-    return float(subprocess.run([sys.executable, "-c", program, endpoint], check=True, capture_output=True).stdout)
-
-
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    cpu = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    memory_gib = psutil.virtual_memory().total / 2**30
-    name = cpu[1] if cpu else platform.processor()
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {name}, {memory_gib:.0f} GiB, {platform.system()}",
-        "software": ", ".join(f"{name} {version(name)}" for name in ("numpy", "onnxruntime", "grpcio", "tritonclient")),
-    }
-
-
-def run(rounds: int, seconds: float, console: Console) -> dict[str, Any]:
-    """Start a server of its own, measure, stop it; returns everything that the table shows."""
-    figures = Rounds()
-    in_process = {threads: InProcess(threads) for threads, _ in IN_PROCESS_WAYS}
-    with tempfile.TemporaryDirectory(prefix="mien-bench-") as state:
-        settings = read_settings(state=Path(state), grpc_port=0, metrics_port=0)
-        begin = time.perf_counter()
-        with TritonServer(settings) as server, EmotionClient(server.endpoint) as client:
-            figures.add("server start to first answer, s", time.perf_counter() - begin)
-            for _ in track(range(rounds), "Measuring", console=console):
-                measure_round(figures, client, server.endpoint, in_process, seconds)
-                figures.add("model load, s", model_load_s(server))
-            memory = resident_mib(server) | {"a process with the SDK": client_mib(server.endpoint)}
+        server = stack.enter_context(TritonServer(settings))
+        ours.add("server start to first answer, s", time.perf_counter() - begin)
+        client = stack.enter_context(EmotionClient(server.endpoint))
+        contestants: list[Contestant] = [InProcess(*files), SyncSdk(client), AsyncSdk(server.endpoint)]
+        try:
+            contestants.append(Independent(PerfAnalyzer(), server.endpoint))
+        except EnvironmentMissingError as error:
+            notes.append(f"perf_analyzer is left out: {error}")
+        contestants += [Other(peer) for peer in peers]
+        port = free_port()
+        stack.enter_context(running_gateway(server.endpoint, state, port))
+        comparison = Comparison(contestants, random_faces(MAX_BATCH_SIZE), options.seconds)
+        for _ in track(range(options.rounds), "Measuring", console=console):
+            comparison.measure_round(WORKLOADS)
+            _measure_path(ours, server.endpoint, client, options.seconds)
+            _measure_pictures(ours, server.endpoint, port, options.seconds)
+            ours.add("model load, s", model_load_s(server))
+        memory = resident_mib(server) | {"a process with the SDK": client_mib(server.endpoint)}
+        software = {peer.peer.name: f"{peer.versions()}; {peer.way.text()}" for peer in peers}
     return {
         **machine(),
-        "settings": f"{rounds} rounds, {seconds:g} s a measurement, one face a call",
-        "figures": figures.values,
+        "settings": f"{options.rounds} rounds, {options.seconds:g} s a measurement",
+        "peers": software,
+        "notes": notes,
+        **comparison.result(),
+        "ours": ours.values,
         "resident MiB": memory,
     }
 
 
-def show(result: dict[str, Any], console: Console) -> None:
-    """Print the result as a table."""
-    console.print(f"{result['date']} · {result['machine']}\n{result['software']}\n{result['settings']}")
-    table = Table("figure", "median (least-most)")
-    for name, values in result["figures"].items():
-        table.add_row(name, Spread.of(values).text())
-    for process, size in result["resident MiB"].items():
-        table.add_row(f"memory of {process}, MiB", f"{size:.0f}")
-    console.print(table)
+def _start_peers(
+    stack: ExitStack, state: Path, files: tuple[Path, Path], notes: list[str], console: Console
+) -> list[RunningPeer]:
+    """Each in its best way, stopped until its turn; one that does not start is left out with a note."""
+    running = []
+    for peer in PEERS:
+        log = state / f"{peer.module}.log"
+        try:
+            with console.status(f"Trying the ways of {peer.name}"):
+                way = best_way(peer, files, random_faces(1), CALLERS, log)
+                started = stack.enter_context(RunningPeer(peer, way, files, log))
+        except (PeerError, EnvironmentMissingError) as error:
+            notes.append(f"{peer.name} is left out: {error}")
+            continue
+        started.suspend()
+        running.append(started)
+    return running
+
+
+def _measure_path(ours: Rounds, endpoint: str, client: EmotionClient, seconds: float) -> None:
+    """Where the time goes: one caller's by Triton's own counters, and the batches of 16."""
+    preprocess, classifier = (member.name for member in EMOTION.members)
+    face = random_faces(1)
+    stub = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel(endpoint))
+    live = service_pb2.ServerLiveRequest()
+    ours.add("an empty gRPC call, p50 ms", median_latency_ms(lambda: stub.ServerLive(live), seconds / 3))
+
+    before = model_counters(endpoint)
+    median_latency_ms(lambda: client.classify(face), seconds)
+    after = model_counters(endpoint)
+    for name in (preprocess, classifier):
+        counters = after[name].since(before[name])
+        ours.add(f"1 caller, {name}, ms", counters.busy_ms)
+        ours.add(f"1 caller, {name}, ms in the queue", counters.queue_ms)
+
+    throughput(lambda: client.classify(face), CALLERS, seconds)
+    loaded = {name: counters.since(after[name]) for name, counters in model_counters(endpoint).items() if name in after}
+    ours.add(f"{CALLERS} callers, faces in a batch of the classifier", loaded[classifier].faces_per_batch)
+    ours.add(
+        f"{CALLERS} callers, preprocessing / classifier, server time",
+        loaded[preprocess].busy_s / loaded[classifier].busy_s,
+    )
+
+
+def _measure_pictures(ours: Rounds, endpoint: str, port: int, seconds: float) -> None:
+    """Whole pictures: through the SDK, and over REST through the gateway."""
+    pictures = [head(side) for side in (240, 350, 500)]
+    sdk = sdk_throughput(ClientSettings(endpoints=endpoint, deadline_s=60), pictures, seconds)
+    rest = throughput(RestCaller(port, pictures), CALLERS, seconds)
+    ours.add(f"SDK, {CALLERS} callers, portraits/s", sdk)
+    ours.add(f"gateway, {CALLERS} callers, portraits/s", rest)
+    ours.add("gateway / SDK", rest / sdk)
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="how often each side is measured (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default 5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement (default 3)")
+    parser.add_argument("--peers", action="store_true", help="also FastAPI, MLServer, LitServe, BentoML, Flask + Keras")
     parser.add_argument("--json", type=Path, help="also write all values here")
+    parser.add_argument("--page", type=Path, help="put table and plot into this page, between its bench marks")
     arguments = parser.parse_args()
+    from benchmarks import page
+
     console = Console()
     try:
-        result = run(arguments.rounds, arguments.seconds, console)
+        result = run(Options(arguments.rounds, arguments.seconds, arguments.peers), console)
     except MienError as error:
         sys.exit(f"Error: {error}")
-    show(result, console)
+    page.show(result, console)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    if arguments.page:
+        page.write(result, arguments.page)
 
 
 if __name__ == "__main__":

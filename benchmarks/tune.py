@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.machine import machine
 from benchmarks.measure import Spread, median_latency_ms, throughput
-from benchmarks.serving import machine
 from mien import EmotionClient
 from mien.contract import EMOTION, FACES
 from mien.errors import MienError

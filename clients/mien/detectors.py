@@ -102,23 +102,23 @@ class YuNetDetector:
         height, width = picture.shape[:2]
         longest = max(height, width)
         coarse, fine = COARSE_SIZE / longest, min(self._size / longest, MAX_ENLARGEMENT)
-        bgr = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), np.uint8)
-        rows = self._pass(bgr, min(coarse, MAX_ENLARGEMENT))
+        rows = self._pass(picture, min(coarse, MAX_ENLARGEMENT))
         is_portrait = bool(len(rows)) and rows[:, 2:4].max() >= PORTRAIT_SHARE * longest
         if fine > coarse and not is_portrait:
-            rows = np.concatenate([rows, self._pass(bgr, fine)])
+            rows = np.concatenate([rows, self._pass(picture, fine)])
         faces = [face for face in map(_face_of_row, _without_duplicates(rows)) if face.box.is_sane(width, height)]
         return sorted(faces, key=lambda face: -face.box.area)
 
-    def _pass(self, bgr: NDArray[np.uint8], scale: float) -> NDArray[np.float32]:
+    def _pass(self, picture: NDArray[np.uint8], scale: float) -> NDArray[np.float32]:
         """One run of the network at `scale`: rows of box, five points and score, in the picture's own pixels."""
-        height, width = bgr.shape[:2]
+        height, width = picture.shape[:2]
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        scaled = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        bgr = cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR)  # of the small one: of a photograph it would cost as much again
         with self._networks.borrow() as network:
             try:
                 network.setInputSize(size)
-                rows = network.detect(scaled)[1]
+                rows = network.detect(bgr)[1]
             except cv2.error as error:
                 raise self._not_yunet() from error
         found = np.asarray(_NO_ROWS if rows is None else rows, np.float32)

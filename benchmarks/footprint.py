@@ -1,0 +1,45 @@
+"""What a server holds and how fast it takes a model."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+from mien.contract import EMOTION_CLASSIFIER
+
+if TYPE_CHECKING:
+    from serving.server import TritonServer
+
+
+def model_load_s(server: TritonServer) -> float:
+    """Seconds that the server takes to load a changed classifier while the old one serves."""
+    model = server.settings.model_repository / EMOTION_CLASSIFIER.name
+    newest = max((folder for folder in model.iterdir() if folder.name.isdecimal()), key=lambda path: int(path.name))
+    os.utime(newest / "model.onnx")
+    with server.control() as control:
+        begin = time.perf_counter()
+        control.load(EMOTION_CLASSIFIER.name)
+        return time.perf_counter() - begin
+
+
+def resident_mib(server: TritonServer) -> dict[str, float]:
+    """Resident memory by process, in MiB."""
+    triton = psutil.Process(server.process_id)
+    stubs = sum(child.memory_info().rss for child in triton.children(recursive=True))
+    return {"tritonserver": triton.memory_info().rss / 2**20, "its stubs": stubs / 2**20}
+
+
+def client_mib(endpoint: str) -> float:
+    """Resident memory of a fresh process that has classified one batch through the SDK, in MiB."""
+    program = (
+        "import sys, numpy, psutil, mien\n"
+        "with mien.EmotionClient(sys.argv[1]) as client:\n"
+        "    client.classify(numpy.zeros((64, 96, 96, 3), numpy.uint8))\n"
+        "print(psutil.Process().memory_info().rss / 2**20)"
+    )
+    return float(subprocess.run([sys.executable, "-c", program, endpoint], check=True, capture_output=True).stdout)
