@@ -1,4 +1,4 @@
-"""What a server holds and how fast it takes a model."""
+"""What a server takes: memory, processor time, and the time to load a model."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from mien.contract import EMOTION_CLASSIFIER
+from serving.stubs import living_stubs
 
 if TYPE_CHECKING:
     from serving.server import TritonServer
@@ -32,6 +33,19 @@ def resident_mib(server: TritonServer) -> dict[str, float]:
     triton = psutil.Process(server.process_id)
     stubs = sum(child.memory_info().rss for child in triton.children(recursive=True))
     return {"tritonserver": triton.memory_info().rss / 2**20, "its stubs": stubs / 2**20}
+
+
+def processor_s(server: TritonServer) -> dict[str, float]:
+    """Processor time so far of this process, where the callers are, of tritonserver and of each model's stubs."""
+    seconds = {"the callers": time.process_time(), "tritonserver": _processor_s(server.process_id)}
+    for stub in living_stubs(server.process_id):
+        seconds[stub.model] = seconds.get(stub.model, 0.0) + _processor_s(stub.process_id)
+    return seconds
+
+
+def _processor_s(process_id: int) -> float:
+    times = psutil.Process(process_id).cpu_times()
+    return float(times.user + times.system)
 
 
 def client_mib(endpoint: str) -> float:

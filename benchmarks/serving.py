@@ -14,7 +14,7 @@ import json
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +29,13 @@ from benchmarks.comparison import Comparison, Workload
 from benchmarks.contestants import AsyncSdk, Independent, InProcess, Other, SyncSdk
 from benchmarks.counters import model_counters
 from benchmarks.environments import EnvironmentMissingError
-from benchmarks.footprint import client_mib, model_load_s, resident_mib
+from benchmarks.footprint import client_mib, model_load_s, processor_s, resident_mib
 from benchmarks.gateway import RestCaller, head, running_gateway, sdk_throughput
 from benchmarks.machine import machine
 from benchmarks.measure import Rounds, median_latency_ms, throughput
 from benchmarks.peer import PEERS, PeerError, RunningPeer, best_way
 from benchmarks.peers.arguments import free_port
+from benchmarks.peers.onnx_pair import OnnxPair
 from benchmarks.perf_analyzer import PerfAnalyzer
 from mien import ClientSettings, EmotionClient
 from mien.contract import EMOTION, FACES, MAX_BATCH_SIZE
@@ -94,7 +95,7 @@ def run(options: Options, console: Console) -> dict[str, Any]:
         comparison = Comparison(contestants, random_faces(MAX_BATCH_SIZE), options.seconds)
         for _ in track(range(options.rounds), "Measuring", console=console):
             comparison.measure_round(WORKLOADS)
-            _measure_path(ours, server.endpoint, client, options.seconds)
+            _measure_path(ours, server, client, OnnxPair(*files, 1), options.seconds)
             _measure_pictures(ours, server.endpoint, port, options.seconds)
             ours.add("model load, s", model_load_s(server))
         memory = resident_mib(server) | {"a process with the SDK": client_mib(server.endpoint)}
@@ -129,27 +130,35 @@ def _start_peers(
     return running
 
 
-def _measure_path(ours: Rounds, endpoint: str, client: EmotionClient, seconds: float) -> None:
-    """Where the time goes: one caller's by Triton's own counters, and the batches of 16."""
+def _measure_path(
+    ours: Rounds, server: TritonServer, client: EmotionClient, in_process: OnnxPair, seconds: float
+) -> None:
+    """Where the time goes: one caller's by Triton's own counters; processor time and batches of many callers."""
+    endpoint, face = server.endpoint, random_faces(1)
     preprocess, classifier = (member.name for member in EMOTION.members)
-    face = random_faces(1)
-    stub = service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel(endpoint))
-    live = service_pb2.ServerLiveRequest()
-    ours.add("an empty gRPC call, p50 ms", median_latency_ms(lambda: stub.ServerLive(live), seconds / 3))
+    with closing(grpc.insecure_channel(endpoint)) as channel:
+        stub, live = service_pb2_grpc.GRPCInferenceServiceStub(channel), service_pb2.ServerLiveRequest()
+        ours.add("1 caller: an empty gRPC call, p50 ms", median_latency_ms(lambda: stub.ServerLive(live), seconds / 3))
 
     before = model_counters(endpoint)
     median_latency_ms(lambda: client.classify(face), seconds)
-    after = model_counters(endpoint)
+    middle = model_counters(endpoint)
     for name in (preprocess, classifier):
-        counters = after[name].since(before[name])
-        ours.add(f"1 caller, {name}, ms", counters.busy_ms)
-        ours.add(f"1 caller, {name}, ms in the queue", counters.queue_ms)
+        ours.add(f"1 caller: {name}, ms", middle[name].since(before[name]).busy_ms)
 
+    used = processor_s(server)
     throughput(lambda: client.classify(face), CALLERS, seconds)
-    loaded = {name: counters.since(after[name]) for name, counters in model_counters(endpoint).items() if name in after}
-    ours.add(f"{CALLERS} callers, faces in a batch of the classifier", loaded[classifier].faces_per_batch)
+    used = {name: value - used[name] for name, value in processor_s(server).items()}
+    after = model_counters(endpoint)
+    loaded = {name: after[name].since(middle[name]) for name in (preprocess, classifier)}
+    for name, processor in used.items():
+        ours.add(f"{CALLERS} callers: processor ms a face, {name}", processor / loaded[classifier].faces * 1e3)
+    begin = time.process_time()
+    calls = throughput(lambda: in_process(face), 1, seconds / 3) * seconds / 3
+    ours.add("in process: processor ms a face", (time.process_time() - begin) / calls * 1e3)
+    ours.add(f"{CALLERS} callers: faces in a batch of the classifier", loaded[classifier].faces_per_batch)
     ours.add(
-        f"{CALLERS} callers, preprocessing / classifier, server time",
+        f"{CALLERS} callers: preprocessing / classifier, server time",
         loaded[preprocess].busy_s / loaded[classifier].busy_s,
     )
 

@@ -9,6 +9,7 @@ It carries the name and reads the parameters of NVIDIA's native backend, so that
 from __future__ import annotations
 
 import json
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +90,8 @@ class TritonPythonModel:
             return [pb_utils.InferenceResponse(error=pb_utils.TritonError(f"ONNX Runtime failed: {error}"))]
         if len(requests) == 1:
             return [self._response(results)]
-        ends = np.cumsum([len(feed[0]) for feed in feeds])[:-1]
-        return [self._response(parts) for parts in zip(*(np.split(result, ends) for result in results), strict=True)]
+        ends = [0, *accumulate(len(feed[0]) for feed in feeds)]
+        return [self._response([result[start:end] for result in results]) for start, end in pairwise(ends)]
 
     def _response(self, results: Sequence[NDArray[Any]]) -> pb_utils.InferenceResponse:
         tensors = [pb_utils.Tensor(name, array) for name, array in zip(self._outputs, results, strict=True)]
@@ -122,9 +123,9 @@ def _session_options(config: dict[str, Any]) -> ort.SessionOptions:
         )
     options.graph_optimization_level = _GRAPH_LEVELS[level]
     options.log_severity_level = 3
-    # Threads may spin within a run, but not between runs: with two cores one idle thread that spins keeps the other
-    # models' processes waiting, which doubled one caller's mean latency and halved the throughput of 16.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Threads wait without spinning. Instances are processes of their own, and together have more threads than there are
+    # cores: one that spins for another's share of an operator keeps that other from running (docs/benchmarks.md).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 

@@ -47,13 +47,13 @@ def test_a_set_is_written_beside_the_configuration_it_starts_from(tmp_path: Path
         (tmp_path / member / "config.pbtxt").write_bytes(
             (ROOT / "model_repository" / member / "config.pbtxt").read_bytes()
         )
-    write(Tuning(2, 1, 2, 500, (8, 16)), tmp_path, MEMBERS, "tuned")
+    write(Tuning(3, 1, 3, 500, (8, 16)), tmp_path, MEMBERS, "tuned")
     preprocess, classifier = (read_config(tmp_path / member / "configs/tuned.pbtxt") for member in MEMBERS)
     before = read_config(tmp_path / "emotion_classifier/config.pbtxt")
-    assert preprocess.instance_group[0].count == classifier.instance_group[0].count == 2
+    assert preprocess.instance_group[0].count == classifier.instance_group[0].count == 3
     assert classifier.parameters["intra_op_thread_count"].string_value == "1"
     assert classifier.dynamic_batching.max_queue_delay_microseconds == 500
     assert list(classifier.dynamic_batching.preferred_batch_size) == [8, 16]
     assert classifier.dynamic_batching.default_queue_policy == before.dynamic_batching.default_queue_policy
     assert classifier.version_policy == before.version_policy
-    assert before.instance_group[0].count == 1
+    assert before.instance_group[0].count == 2
