@@ -25,7 +25,8 @@ def environment(name: str) -> Path:
     """
     folder = CHECKOUT / ".venv-bench" / name
     uv = os.environ.get("UV", str(CHECKOUT / ".tools/uv"))
-    variables = os.environ | {"UV_PROJECT_ENVIRONMENT": str(folder), "UV_PYTHON": sys.base_prefix + "/bin/python3"}
+    python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+    variables = os.environ | {"UV_PROJECT_ENVIRONMENT": str(folder), "UV_PYTHON": str(python)}
     command = [uv, "sync", "--quiet", "--locked", "--project", str(PROJECTS / name)]
     try:
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -41,6 +42,17 @@ def processor_s(server: TritonServer) -> dict[str, float]:
     for stub in living_stubs(server.process_id):
         seconds[stub.model] = seconds.get(stub.model, 0.0) + _processor_s(stub.process_id)
     return seconds
+
+
+def foreign_processor_s() -> float:
+    """Processor time so far, on the whole machine, of processes that this one has not started."""
+    machine, own = psutil.cpu_times(), os.times()
+    mine = own.user + own.system + own.children_user + own.children_system
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = child.cpu_times()
+            mine += times.user + times.system + times.children_user + times.children_system
+    return float(machine.user + machine.nice + machine.system + machine.irq + machine.softirq - mine)
 
 
 def _processor_s(process_id: int) -> float:

@@ -29,7 +29,7 @@ from benchmarks.comparison import Comparison, Workload
 from benchmarks.contestants import AsyncSdk, Independent, InProcess, Other, SyncSdk
 from benchmarks.counters import model_counters
 from benchmarks.environments import EnvironmentMissingError
-from benchmarks.footprint import client_mib, model_load_s, processor_s, resident_mib
+from benchmarks.footprint import client_mib, foreign_processor_s, model_load_s, processor_s, resident_mib
 from benchmarks.gateway import RestCaller, head, running_gateway, sdk_throughput
 from benchmarks.machine import machine
 from benchmarks.measure import Rounds, median_latency_ms, throughput
@@ -94,7 +94,10 @@ def run(options: Options, console: Console) -> dict[str, Any]:
         stack.enter_context(running_gateway(server.endpoint, state, port))
         comparison = Comparison(contestants, random_faces(MAX_BATCH_SIZE), options.seconds)
         for _ in track(range(options.rounds), "Measuring", console=console):
+            begin, foreign = time.perf_counter(), foreign_processor_s()
             comparison.measure_round(WORKLOADS)
+            busy = (foreign_processor_s() - foreign) / (time.perf_counter() - begin)
+            ours.add("cores that other work of this machine took meanwhile", busy)
             _measure_path(ours, server, client, OnnxPair(*files, 1), options.seconds)
             _measure_pictures(ours, server.endpoint, port, options.seconds)
             ours.add("model load, s", model_load_s(server))

@@ -155,6 +155,8 @@ def _quantize(source: Path, calibration: CalibrationDataReader, target: Path) ->
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=_QUANTIZED,
         per_channel=True,
+        # Without VNNI a processor adds two 8-bit products in 16 bits, which overflow: that took 3.8 points of accuracy.
+        reduce_range=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         nodes_to_exclude=kept,
