@@ -28,15 +28,15 @@ CLASSIFIER = EMOTION.members[-1].name
 def test_a_server_runs_the_models_of_a_set_as_it_says_and_the_others_as_they_are(
     make_server: MakeServer, tmp_path: Path
 ) -> None:
-    def two_instances(config: ModelConfig) -> None:
-        config.instance_group[0].count = 2
+    def three_instances(config: ModelConfig) -> None:
+        config.instance_group[0].count = 3
 
     server = make_server(tmp_path, config_set="tuned")
     with pytest.raises(ServingError, match="set 'tuned'"):
         server.start()
     install_shipped(ModelRepository(server.settings.shipped_repository), server.settings.model_repository)
-    write_config_set(server.settings.model_repository / CLASSIFIER, "tuned", two_instances)
+    write_config_set(server.settings.model_repository / CLASSIFIER, "tuned", three_instances)
     with server, server.control() as control, EmotionClient(server.endpoint) as client:
-        assert control.instances(CLASSIFIER) == 2
+        assert control.instances(CLASSIFIER) == 3
         assert control.instances(EMOTION.members[0].name) == 1
         assert len(client.classify(np.zeros((3, *FACES.shape), np.uint8))) == 3
