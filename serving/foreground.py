@@ -32,8 +32,9 @@ def serve(settings: ServingSettings, beside: Callable[[TritonServer], None] = la
         with TritonServer(settings) as server:
             _print_summary(server)
             beside(server)
-            print("Ctrl-C stops it.", flush=True)
             try:
+                # Inside already: whoever reads the line may be faster than the next one of this function.
+                print("Ctrl-C stops it.", flush=True)
                 Watcher(server).run(threading.Event())
             except KeyboardInterrupt:
                 print("Stopping: requests in flight may finish.", flush=True)
