@@ -138,14 +138,14 @@ GATEWAY = {
         Panel(
             "Pictures a second",
             "reqps",
-            {"{{status}}": 'sum by (status) (rate(mien_gateway_requests_total{route="/detect", NS}[R]))'},
+            {"{{status}}": 'sum by (status) (rate(mien_gateway_requests_total{route=~"(/v1)?/detect", NS}[R]))'},
         ),
         Panel(
             "Time of a picture",
             "s",
             {
                 name: f"histogram_quantile({share}, sum by (le)"
-                ' (rate(mien_gateway_request_seconds_bucket{route="/detect", NS}[R])))'
+                ' (rate(mien_gateway_request_seconds_bucket{route=~"(/v1)?/detect", NS}[R])))'
                 for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
             },
         ),

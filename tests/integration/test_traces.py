@@ -42,14 +42,14 @@ def test_tritons_spans_continue_the_gateways(
     parents = sorted((span.name, spans[span.parent].name if span.parent in spans else "") for span in spans.values())
     assert parents == [
         ("InferRequest", "infer"),
-        ("POST /detect", ""),
+        ("POST /v1/detect", ""),
         ("compute", "emotion_classifier"),
         ("compute", "emotion_preprocess"),
-        ("detect", "POST /detect"),
+        ("detect", "POST /v1/detect"),
         ("emotion", "InferRequest"),
         ("emotion_classifier", "emotion"),
         ("emotion_preprocess", "emotion"),
-        ("infer", "POST /detect"),
+        ("infer", "POST /v1/detect"),
     ]
     assert not any("somebody" in f"{span.name}{span.attributes}" for span in collector.spans)
     services = {span.name: span.service for span in spans.values()}
@@ -60,4 +60,4 @@ def test_tritons_spans_continue_the_gateways(
     }
     assert ids == {"traced-1", None}
     lines = [json.loads(line) for line in gateway.log.splitlines()]
-    assert {line["request_id"] for line in lines if line.get("route") == "/detect"} == {"traced-1"}
+    assert {line["request_id"] for line in lines if line.get("route") == "/v1/detect"} == {"traced-1"}

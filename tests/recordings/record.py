@@ -37,7 +37,7 @@ PHASES_S = {"well": 70, "overloaded": 20, "broken": 140}
 CALLERS = 24
 KEPT = (
     r"nv_inference_(request_success|request_failure|queue_duration_us)\{.*"
-    r'|mien_gateway_(requests_total|request_seconds_count|request_seconds_bucket\{le="0\.5")\W.*route="/detect".*'
+    r'|mien_gateway_(requests_total|request_seconds_count|request_seconds_bucket\{le="0\.5")\W.*route="(/v1)?/detect".*'
 )
 PORTRAIT = ROOT / "docs/portraits/astronaut.jpg"
 

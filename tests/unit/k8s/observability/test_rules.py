@@ -101,7 +101,7 @@ def test_a_long_queue_is_a_ticket_after_ten_minutes(promtool: Promtool) -> None:
 
 def pictures(well: str, faults: str, every: str = "0x5000", refused: str = "0x5000") -> dict[str, str]:
     """Pictures by what became of them, counted at regular times; each phase of a count begins where the last ended."""
-    labels = 'namespace="mien",method="POST",route="/detect"'
+    labels = 'namespace="mien",method="POST",route="/v1/detect"'
     return UP | {
         f'mien_gateway_requests_total{{{labels},status="200"}}': well,
         f'mien_gateway_requests_total{{{labels},status="503"}}': faults,
