@@ -1,7 +1,8 @@
 """The other teacher for `distilled`; `python -m training fit` with `--run runs/teacher_se_resnet18_mixup`.
 
-Harder mixup instead of smoothed labels, which tell a student less. As `teacher_se_resnet18` in cost; in the same
-session, with the same fault, it ended at PublicTest 0.706.
+(`make train CONFIG=teacher_se_resnet18_mixup` takes another directory.) Harder mixup instead of smoothed labels, which
+tell a student less. As `teacher_se_resnet18` in cost. On the same day, with the same fault, it ended at PublicTest
+0.706; not run again since.
 """
 
 from training.augmentation import AugmentationConfig
