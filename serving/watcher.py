@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mien.contract import ENSEMBLES
@@ -29,6 +31,8 @@ _MAX_RESTARTS = 5
 _BACK_OFF_S = 0.5
 _STABLE_S = 60.0
 _FAILED_LOOKS = 2
+_LEAVE_S = 10.0
+"""For what replaced instances still answer; they end by themselves unless one that was killed holds a request."""
 
 
 class Watcher:
@@ -41,6 +45,7 @@ class Watcher:
     def __init__(self, server: TritonServer) -> None:
         self._server = server
         self._healthy_stubs: frozenset[Stub] = frozenset()
+        self._replaced: dict[Stub, float] = {}  # with the time until which each may still live
         self._looks_without_stub = 0
         self._failed_looks = 0
         self._failed_inferences = 0
@@ -72,7 +77,7 @@ class Watcher:
         return ""
 
     def _look_at_stubs(self, control: ServerControl) -> str:
-        stubs = frozenset(living_stubs(self._server.process_id))
+        stubs = self._without_replaced(living_stubs(self._server.process_id))
         if stubs == self._healthy_stubs:
             return ""
         try:
@@ -91,14 +96,25 @@ class Watcher:
         self._looks_without_stub = 0
         return self._heal(control, short)
 
+    def _without_replaced(self, living: list[Stub]) -> frozenset[Stub]:
+        """The stubs that count; those that a heal has replaced do not, and are ended when their time is over."""
+        self._replaced = {stub: end for stub, end in self._replaced.items() if stub in living}
+        for stub, end in self._replaced.items():
+            if time.monotonic() > end:
+                with suppress(ProcessLookupError):
+                    os.kill(stub.process_id, signal.SIGKILL)
+        return frozenset(living) - self._replaced.keys()
+
     def _heal(self, control: ServerControl, short: list[tuple[str, str]]) -> str:
         """Load the models anew whose stubs are dead. Triton loads what has changed: their files are touched first."""
+        left = [stub for stub in living_stubs(self._server.process_id) if (stub.model, stub.version) in short]
         try:
             for model, version in short:
                 logger.warning("stub died, loading its model again: model=%s version=%s", model, version)
                 for path in (self._server.settings.model_repository / model / version).rglob("*"):
                     os.utime(path)
                 control.load(model)
+            self._replaced |= dict.fromkeys(left, time.monotonic() + _LEAVE_S)
             for ensemble in ENSEMBLES:
                 control.infer_zeros(ensemble)
         except ControlError as error:
