@@ -261,6 +261,8 @@ def test_prometheus_learns_how_runs_ended(house: House) -> None:
 @pytest.mark.slow
 @on_sqlite
 def test_a_changed_dataset_starts_a_retraining(house: House, wait_until: WaitUntil) -> None:
+    house.start("watch-dataset")  # the first look only remembers what there is
+    wait_until(lambda: house.states("watch-dataset")[-1] == "Completed", **PATIENTLY)
     first, *_, last = sorted(house.data.rglob("*.png"))
     shutil.copy(last, first)
     before = len(house.runs("retrain"))
