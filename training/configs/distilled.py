@@ -1,8 +1,8 @@
 """A small residual network, taught by two larger ones: `make train DATA=fer2013.zip CONFIG=distilled`.
 
 Train the teachers first, with `--run runs/teacher_se_resnet18` and `--run runs/teacher_se_resnet18_mixup`. For one GPU,
-with Keras on JAX: an epoch takes 2.4 s on an H100 (30 steps of 21 ms timed, 2026-11-27). No accuracy has been measured
-yet; the aim is PublicTest 0.72 at 3.6 ms a face on one core of an EPYC (Zen 3), where the shipped network takes 2.6 ms.
+with Keras on JAX: an epoch takes 2.4 s on an H100 (30 steps of 21 ms, 2026-11-27). No accuracy has been measured yet;
+the aim is PublicTest 0.72. It costs about 1.4 times as much as the shipped network (ONNX Runtime, one thread).
 """
 
 from pathlib import Path
