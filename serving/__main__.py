@@ -7,7 +7,6 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from mien.contract import ENSEMBLES
 from mien.errors import MienError
 from serving.control import ServerControl
 from serving.errors import ServingError
@@ -58,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 def _verify(settings: ServingSettings) -> None:
     folder = settings.model_repository if settings.model_repository.exists() else settings.shipped_repository
     repository = ModelRepository(folder)
-    for ensemble in ENSEMBLES:
+    for ensemble in settings.ensembles:
         manifest = repository.verify(ensemble)
         print(f"{ensemble.name} release {manifest.release}: {len(manifest.files)} files match, in {folder}")
 

@@ -1,4 +1,4 @@
-"""The golden faces of a release: what it answered in training, and must answer wherever it is served."""
+"""The golden inputs of a release: what it answered in training, and must answer wherever it is served."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serving.errors import PromotionError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from serving.manifest import Manifest
+    from mien.contract import EnsembleSpec
     from serving.repository import ModelRepository
 
 GOLDEN_NAME = "golden.npz"
@@ -20,20 +20,20 @@ GOLDEN_NAME = "golden.npz"
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """Faces and the answers to them.
+    """What callers may send, and the answers to it.
 
     Attributes:
-        faces: (N, 96, 96, 3) uint8, RGB.
-        probabilities: (N, 7) float32, as training computed them.
+        inputs: (N, *shape of the ensemble's input), such as faces.
+        probabilities: (N, number of labels) float32, as training computed them.
         tolerance: how far an answer may be off, in probability.
     """
 
-    faces: NDArray[np.uint8]
+    inputs: NDArray[np.generic]
     probabilities: NDArray[np.float32]
     tolerance: float
 
     def check(self, answered: NDArray[np.float32]) -> None:
-        """Hold what a server answered, (N, 7), against what it should have.
+        """Hold what a server answered, (N, number of labels), against what it should have.
 
         Raises:
             PromotionError: it is something else.
@@ -42,19 +42,20 @@ class Golden:
         difference = float(np.max(np.abs(answered - expected))) if answered.shape == expected.shape else np.inf
         if not difference <= self.tolerance:  # NaN is a failure too
             raise PromotionError(
-                f"The canary failed: the probabilities of {len(expected)} golden faces differ by {difference:.2g} from"
+                f"The canary failed: the probabilities of {len(expected)} golden inputs differ by {difference:.2g} from"
                 f" those of training; {self.tolerance:.2g} is allowed."
             )
 
 
-def read_golden(repository: ModelRepository, manifest: Manifest) -> Golden:
-    """The golden faces of a release in `repository`.
+def read_golden(repository: ModelRepository, ensemble: EnsembleSpec, release: int) -> Golden:
+    """The golden inputs of a release in `repository`: in its file they are called like the ensemble's input.
 
     Raises:
         PromotionError: it has none.
     """
-    path = repository.path / manifest.ensemble / str(manifest.release) / GOLDEN_NAME
+    path = repository.path / ensemble.name / str(release) / GOLDEN_NAME
     if not path.exists():
         raise PromotionError(f"{path} is missing: nothing shows what the release must answer. Export it again.")
     with np.load(path) as content:
-        return Golden(content["faces"], content["probabilities"], float(content["tolerance"]))
+        inputs = content[ensemble.input.name.lower()]
+        return Golden(inputs, content["probabilities"], float(content["tolerance"]))

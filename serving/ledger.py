@@ -116,24 +116,44 @@ class Ledger:
 
     def begin(self, entry: Entry) -> None:
         """Note a change before it is made."""
-        write_durably(self._unfinished, entry.model_dump_json().encode())
+        self._note([*self._others(entry), entry])
 
     def finish(self, entry: Entry) -> None:
         """Note that the change that was begun is made."""
         done = self._history.read_bytes() if self._history.exists() else b""
         write_durably(self._history, done + entry.model_dump_json().encode() + b"\n")
-        self._unfinished.unlink(missing_ok=True)
+        self._note(self._others(entry))
 
-    def abandon(self) -> None:
+    def abandon(self, entry: Entry) -> None:
         """Note that the change that was begun has been taken back."""
-        self._unfinished.unlink(missing_ok=True)
+        self._note(self._others(entry))
 
-    def unfinished(self) -> Entry | None:
-        """The change that somebody began and did not live to finish; ask for it with the lock held."""
+    def unfinished(self, ensemble: str) -> Entry | None:
+        """The change of `ensemble` that somebody began and did not live to finish; ask for it with the lock held.
+
+        Raises:
+            RepositoryError: the note of it is damaged.
+        """
+        return next((entry for entry in self._begun() if entry.ensemble == ensemble), None)
+
+    def _others(self, entry: Entry) -> list[Entry]:
+        """What is unfinished of other ensembles: whoever changes one leaves it to those who change them."""
+        return [other for other in self._begun() if other.ensemble != entry.ensemble]
+
+    def _note(self, begun: list[Entry]) -> None:
+        if begun:
+            write_durably(self._unfinished, b"".join(entry.model_dump_json().encode() + b"\n" for entry in begun))
+        else:
+            self._unfinished.unlink(missing_ok=True)
+
+    def _begun(self) -> list[Entry]:
+        """The unfinished changes, at most one of each ensemble, a line each."""
         try:
-            return Entry.model_validate_json(self._unfinished.read_bytes())
+            lines = self._unfinished.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
-            return None
+            return []
+        try:
+            return [Entry.model_validate_json(line) for line in lines]
         except ValidationError as error:
             raise RepositoryError(
                 f"{self._unfinished} is damaged; delete it and promote the release you want."

@@ -4,7 +4,7 @@ It runs beside the server, in its pod, and asks it over gRPC like a caller. The 
 the reason, 503:
 
 - ``/live``: the server answers inferences. A busy one that refuses this one and answers others is alive.
-- ``/ready``: the ensemble is loaded, it has answered the golden faces of its release as training did, and nobody has
+- ``/ready``: every ensemble is loaded, has answered the golden inputs of its release as training did, and nobody has
   asked to drain. So a bad release gets no callers, and its rollout stops at the first pod.
 - ``/drain``: answers once nobody has had an answer of the server for some seconds. Called before the server is told to
   stop, it gives callers the time to find the other replicas.
@@ -30,7 +30,6 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mien.channel import credentials
-from mien.contract import ENSEMBLES
 from mien.errors import MienError
 from mien.settings import ClientSettings
 from serving.control import ServerControl
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mien.contract import EnsembleSpec
+    from serving.settings import ServingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -83,15 +83,21 @@ class Probe:
     Args:
         control: calls to the server.
         settings: how long things may take.
-        repository: what the server serves from, for the golden faces; None to do without them.
+        ensembles: what the server serves.
+        repository: what it serves from, for the golden inputs; None to do without them.
     """
 
     def __init__(
-        self, control: ServerControl, settings: ProbeSettings, repository: ModelRepository | None = None
+        self,
+        control: ServerControl,
+        settings: ProbeSettings,
+        ensembles: Sequence[EnsembleSpec],
+        repository: ModelRepository | None = None,
     ) -> None:
         self._control = control
         self._settings = settings
-        self._pulse = Pulse(control, settings.deadline_s)
+        self._ensembles = ensembles
+        self._pulse = Pulse(control, ensembles, settings.deadline_s)
         self._repository = repository
         self._drains = 0
         self._lock = threading.Lock()
@@ -130,7 +136,7 @@ class Probe:
 
     def _why_not_ready(self) -> str:
         try:
-            for ensemble in ENSEMBLES:
+            for ensemble in self._ensembles:
                 if not self._control.is_ready(ensemble.name, timeout_s=self._settings.deadline_s):
                     return f"{ensemble.name} is not ready."
                 if self._repository:
@@ -141,11 +147,11 @@ class Probe:
         return ""
 
     def _check_golden(self, repository: ModelRepository, ensemble: EnsembleSpec) -> None:
-        manifest = repository.manifest(ensemble, repository.pointer(ensemble).release)
-        golden = read_golden(repository, manifest)
-        answered, release = self._control.infer(ensemble, golden.faces)
-        if release != manifest.release:
-            raise PromotionError(f"{ensemble.name} answers with release {release}, not {manifest.release}.")
+        pinned = repository.pointer(ensemble).release
+        golden = read_golden(repository, ensemble, pinned)
+        answered, release = self._control.infer(ensemble, golden.inputs)
+        if release != pinned:
+            raise PromotionError(f"{ensemble.name} answers with release {release}, not {pinned}.")
         golden.check(answered)
 
 
@@ -204,14 +210,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Answer /live, /ready and /drain for one Triton, over HTTP, until a signal says stop.",
         epilog="Settings come from the environment: MIEN_PROBE_HOST (127.0.0.1), MIEN_PROBE_PORT (8090),"
         " MIEN_PROBE_DEADLINE_S, MIEN_PROBE_QUIET_S, MIEN_PROBE_DRAIN_S; MIEN_MODEL_REPOSITORY, what the server serves,"
-        " for the golden faces; MIEN_ENDPOINTS (127.0.0.1:8001) and MIEN_TLS_… as every client takes them.",
+        " for the golden inputs; MIEN_ENSEMBLES, those it serves; MIEN_ENDPOINTS (127.0.0.1:8001) and MIEN_TLS_… as"
+        " every client takes them.",
     ).parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # Explicitly: the first process of a container gets no signal that it has no handler for.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        serve(settings_from_environment(ProbeSettings), ClientSettings(), _served_repository())
+        serve(settings_from_environment(ProbeSettings), ClientSettings(), read_settings())
     except MienError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -220,21 +227,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _served_repository() -> ModelRepository | None:
-    serving = read_settings()
-    return ModelRepository(serving.model_repository) if "model_repository" in serving.model_fields_set else None
-
-
-def serve(settings: ProbeSettings, client: ClientSettings, repository: ModelRepository | None) -> None:
+def serve(settings: ProbeSettings, client: ClientSettings, serving: ServingSettings) -> None:
     """Answer until KeyboardInterrupt.
+
+    Args:
+        settings: of the probe.
+        client: where the server is.
+        serving: what it serves, and from which repository, if they say so.
 
     Raises:
         PortTakenError: the address cannot be listened on.
         SettingsError: a certificate cannot be read.
     """
     endpoint = client.endpoints[0]
+    is_known = "model_repository" in serving.model_fields_set
+    repository = ModelRepository(serving.model_repository) if is_known else None
     with ServerControl(endpoint, credentials=credentials(client), tls_server_name=client.tls_server_name) as control:
-        handler = partial(_Handler, probe=Probe(control, settings, repository))
+        handler = partial(_Handler, probe=Probe(control, settings, serving.ensembles, repository))
         try:
             server = _Server((settings.host, settings.port), handler)
         except OSError as error:

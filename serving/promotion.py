@@ -1,7 +1,7 @@
 """Serving another release: members first, then proof that they are right, then one swap of the release pointer.
 
 A server that runs keeps answering through all of it. The members of the new release are loaded beside those that serve;
-their answers to the golden faces of the release's export must be what training computed; only then the ensemble's
+their answers to the golden inputs of the release's export must be what training computed; only then the ensemble's
 configuration is pinned to them and loaded, which moves preprocessing and classifier together between two requests. Any
 failure, and also the death of whoever promotes, leaves or brings back the release that served.
 """
@@ -144,7 +144,7 @@ class Promoter:
             swap_s = self._swap(manifest)
         except BaseException as error:
             if self._return_to(serving):
-                self._ledger.abandon()
+                self._ledger.abandon(entry)
             if isinstance(error, ServingError):
                 raise PromotionError(
                     f"Release {release} was not promoted, {serving.release} is still served: {error}"
@@ -192,14 +192,14 @@ class Promoter:
                 raise ControlError(f"Version {missing[0]} of {model} is not ready after its load.")
 
     def _check_golden(self, manifest: Manifest, through: EnsembleSpec | None = None) -> None:
-        """Hold the answers to the release's golden faces against what training computed.
+        """Hold the answers to the release's golden inputs against what training computed.
 
         Args:
             manifest: of the release.
             through: the ensemble that must answer with that release; by default its members, one after the other.
         """
-        golden = read_golden(self._repository, manifest)
-        answered: NDArray[np.generic] = golden.faces
+        golden = read_golden(self._repository, self._ensemble, manifest.release)
+        answered: NDArray[np.generic] = golden.inputs
         if through is None:
             for member in self._variant(manifest).members:
                 answered, _ = self._control.infer(member, answered, version=manifest.members[member.name])
@@ -248,15 +248,15 @@ def recover(repository: ModelRepository, ensemble: EnsembleSpec, control: Server
         control: the running server; None if none runs.
     """
     ledger = Ledger(repository.path)
-    entry = ledger.unfinished()
-    if entry is None or entry.ensemble != ensemble.name:
+    entry = ledger.unfinished(ensemble.name)
+    if entry is None:
         return
     logger.warning("taking back an unfinished change: action=%s release=%d", entry.action, entry.release)
     manifest = repository.manifest(ensemble, entry.previous)
     point(repository, variant_of(ensemble, manifest), manifest)
     if control is not None:
         control.load(ensemble.name)
-    ledger.abandon()
+    ledger.abandon(entry)
 
 
 def prepare_start(repository: ModelRepository, ensemble: EnsembleSpec) -> Manifest:

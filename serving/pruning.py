@@ -35,7 +35,7 @@ def prune(repository: ModelRepository, ensemble: EnsembleSpec, *, keep: int) -> 
     with ledger.lock():
         serving = repository.pointer(ensemble).release
         used = {serving, ledger.predecessor(ensemble.name, serving), candidate_release(repository, ensemble)}
-        if unfinished := ledger.unfinished():  # whoever takes that back needs both
+        if unfinished := ledger.unfinished(ensemble.name):  # whoever takes that back needs both
             used |= {unfinished.release, unfinished.previous}
         old = repository.releases(ensemble)[: -max(keep, FLOOR)]
         removed = [release for release in old if release not in used]

@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.contract import VARIANTS
 from serving.configuration import CONFIG_NAME, DISK_FULL, own_files, serve_versions, sync_folder, write_durably
 from serving.errors import PublishError
 from serving.ledger import Ledger
 from serving.manifest import MANIFEST_NAME, Manifest
-from serving.repository import ModelRepository
+from serving.repository import ModelRepository, models_of
 
 if TYPE_CHECKING:
     from mien.contract import EnsembleSpec
 
-_INCOMING = "incoming-"
+_INCOMING = "incoming"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +100,21 @@ def adopted(manifest: Manifest, repository: ModelRepository, ensemble: EnsembleS
 
 
 def clear_unfinished(repository: ModelRepository, ensemble: EnsembleSpec) -> None:
-    """Remove what publishers left that did not finish; the lock must be held."""
-    for staging in (repository.path / ".releases").glob(f"{_INCOMING}*"):
-        _clear_number(repository, ensemble, int(staging.name.removeprefix(_INCOMING)))
+    """Remove what publishers of the ensemble's releases left that did not finish; the lock must be held."""
+    for staging in _staging(repository, ensemble).glob("*"):
+        _clear_number(repository, ensemble, int(staging.name))
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _staging(repository: ModelRepository, ensemble: EnsembleSpec) -> Path:
+    """Where releases lie, each in a folder of its number, until they are moved in."""
+    return Ledger(repository.path).folder / _INCOMING / ensemble.name
 
 
 def _clear_number(repository: ModelRepository, ensemble: EnsembleSpec, number: int) -> None:
     """Remove what has that number, unless it is a release."""
     if number not in repository.releases(ensemble):
-        for model in _models(ensemble):
+        for model in models_of(ensemble):
             shutil.rmtree(repository.path / model / str(number), ignore_errors=True)
 
 
@@ -129,15 +133,8 @@ def _only_release(exported: ModelRepository, ensemble: EnsembleSpec) -> int:
     return releases[0]
 
 
-def _models(ensemble: EnsembleSpec) -> list[str]:
-    """Names of the ensemble and of every model that a release of it can have."""
-    variants = [variant for variant in VARIANTS if variant.name == ensemble.name]
-    models = [model.name for variant in variants for model in (*variant.members, *variant.twins)]
-    return [*dict.fromkeys(models), ensemble.name]
-
-
 def _next_number(repository: ModelRepository, ensemble: EnsembleSpec) -> int:
-    folders = [path for model in _models(ensemble) for path in (repository.path / model).glob("[0-9]*")]
+    folders = [path for model in models_of(ensemble) for path in (repository.path / model).glob("[0-9]*")]
     return 1 + max((int(path.name) for path in folders if path.name.isdecimal()), default=0)
 
 
@@ -146,7 +143,7 @@ def _take_in(
 ) -> Publication:
     """Copy the one release in `source` under a number that is free; the lock must be held."""
     manifest = exported.renumbered(number)
-    staging = Ledger(repository.path).folder / f"{_INCOMING}{number}"
+    staging = _staging(repository, ensemble) / str(number)
     try:
         _stage(source, exported, manifest, staging)
         manifest.verify_files(staging)

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.contract import ENSEMBLES, EnsembleSpec
+from mien.contract import ENSEMBLES, VARIANTS, EnsembleSpec
 from serving.configuration import CONFIG_NAME, read_config
 from serving.errors import RepositoryError
 from serving.manifest import MANIFEST_NAME, Manifest, read_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 
@@ -120,25 +122,31 @@ class ModelRepository:
         return manifest
 
 
-def install_shipped(shipped: ModelRepository, target: Path) -> ModelRepository:
-    """Make or refresh the working copy at `target` from the repository that came with Mien.
+def models_of(ensemble: EnsembleSpec) -> list[str]:
+    """Names of every model that a release of the ensemble can have, and the ensemble's own, which is the last."""
+    variants = [variant for variant in VARIANTS if variant.name == ensemble.name]
+    models = [model.name for variant in variants for model in (*variant.members, *variant.twins)]
+    return [*dict.fromkeys(models), ensemble.name]
 
-    A copy with a release newer than the shipped one is left alone: it was published there. Any other copy in which a
-    shipped file is missing or differs, be it stale or damaged, is replaced as a whole, and what it was stays beside it
-    as ``<target>.previous``. A copy is complete before it gets its name.
+
+def install_shipped(shipped: ModelRepository, target: Path) -> ModelRepository:
+    """Make or refresh the working copy at `target` from the repository that came with Mien, ensemble by ensemble.
+
+    An ensemble with a release newer than the shipped one is left alone: it was published there. Of any other of which a
+    shipped file is missing or differs, be it new, stale or damaged, all models are replaced, and what they were stays
+    beside the copy in ``<target>.previous``. A new copy is complete before it gets its name; in one that is there an
+    ensemble goes first and comes last, so whoever dies in between has installed none, and the next start does it.
 
     Raises:
         RepositoryError: the shipped repository does not verify, or the copy cannot be written.
     """
     working = ModelRepository(target)
-    if any(_newest(working, ensemble) > _newest(shipped, ensemble) for ensemble in ENSEMBLES):
-        return working
-    if _holds(target, shipped.path):
-        return working
-    for ensemble in ENSEMBLES:
+    stale = [ensemble for ensemble in ENSEMBLES if _is_stale(working, shipped, ensemble)]
+    for ensemble in stale:
         shipped.verify(ensemble)
     try:
-        _replace(shipped, target)
+        if stale:
+            _install(shipped, stale, target)
     except OSError as error:
         raise RepositoryError(
             f"The model repository cannot be copied to {target} ({error}). Set MIEN_MODEL_REPOSITORY to a folder on a"
@@ -147,21 +155,39 @@ def install_shipped(shipped: ModelRepository, target: Path) -> ModelRepository:
     return working
 
 
-def _newest(repository: ModelRepository, ensemble: EnsembleSpec) -> int:
-    return max(repository.releases(ensemble), default=0)
+def _is_stale(working: ModelRepository, shipped: ModelRepository, ensemble: EnsembleSpec) -> bool:
+    """Whether the ensemble's shipped models are to take the place of those in the working copy."""
+    newest, ours = (max(repository.releases(ensemble), default=0) for repository in (shipped, working))
+    return 0 < newest >= ours and not all(
+        _holds(working.path / model, shipped.path / model) for model in models_of(ensemble)
+    )
 
 
-def _replace(shipped: ModelRepository, target: Path) -> None:
+def _install(shipped: ModelRepository, ensembles: Sequence[EnsembleSpec], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent)
+    models = [
+        model
+        for ensemble in ensembles
+        for model in models_of(ensemble)
+        if (shipped.path / model / CONFIG_NAME).exists()
+    ]
     try:
         staged = Path(staging) / "copy"
-        shutil.copytree(shipped.path, staged)
-        if target.exists():
-            previous = target.with_name(f"{target.name}.previous")
-            shutil.rmtree(previous, ignore_errors=True)
-            target.rename(previous)
-        staged.rename(target)
+        for model in models:
+            shutil.copytree(shipped.path / model, staged / model)
+        if not target.exists():
+            staged.rename(target)
+            return
+        previous = target.with_name(f"{target.name}.previous")
+        shutil.rmtree(previous, ignore_errors=True)
+        previous.mkdir()
+        for ensemble in ensembles:
+            for model in reversed(models_of(ensemble)):
+                if (target / model).exists():
+                    (target / model).rename(previous / model)
+        for model in models:
+            (staged / model).rename(target / model)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

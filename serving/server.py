@@ -14,7 +14,6 @@ from typing import IO, TYPE_CHECKING, Self
 
 import psutil
 
-from mien.contract import ENSEMBLES
 from serving import keeper
 from serving.configuration import check_config_set
 from serving.control import ServerControl
@@ -147,7 +146,7 @@ class TritonServer:
         limit_s = self.settings.ready_timeout_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + limit_s
         with self.control() as control:
-            waiting = list(ENSEMBLES)
+            waiting = list(self.settings.ensembles)
             while waiting:
                 if not self.is_alive:
                     raise ServerStartError(f"The server ended while it was starting.\n{self.log_tail()}")
@@ -190,7 +189,7 @@ class TritonServer:
         if not self.releases:
             # A restart serves what it served before, whatever has been shipped meanwhile.
             install_shipped(ModelRepository(self.settings.shipped_repository), repository.path)
-        self.releases = {ensemble.name: prepare_start(repository, ensemble) for ensemble in ENSEMBLES}
+        self.releases = {ensemble.name: prepare_start(repository, ensemble) for ensemble in self.settings.ensembles}
         if self.settings.config_set:
             check_config_set(repository.path, self.settings.config_set)
         return repository
@@ -200,7 +199,7 @@ class TritonServer:
         plan = ServerPlan(
             repository=repository.path,
             models=tuple(
-                name for ensemble in ENSEMBLES for name in (*self.releases[ensemble.name].members, ensemble.name)
+                name for manifest in self.releases.values() for name in (*manifest.members, manifest.ensemble)
             ),
             grpc_port=self._grpc_port,
             metrics_port=self._metrics_port,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import platform
 import sys
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, PositiveInt, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, InstanceOf, PositiveInt, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mien.contract import ENSEMBLES, EnsembleSpec, ensemble_named
 from mien.errors import SettingsError
 
 LOOPBACK = "127.0.0.1"
@@ -18,6 +19,19 @@ LOOPBACK = "127.0.0.1"
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 EngineName = Literal["wheel", "docker"]
+
+
+def _ensembles(value: object) -> object:
+    """Names, as the environment gives them, as what they are names of."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(ensemble_named(name.strip()) for name in value.split(","))
+    except SettingsError as error:
+        raise ValueError(str(error)) from error
+
+
+Ensembles = Annotated[tuple[InstanceOf[EnsembleSpec], ...], NoDecode, BeforeValidator(_ensembles), Field(min_length=1)]
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
@@ -31,6 +45,7 @@ class ServingSettings(BaseSettings):
     """Settings of the local server; each comes from ``MIEN_<NAME>`` in the environment.
 
     Attributes:
+        ensembles: what the server serves, by name and separated by commas; by default all that this version knows.
         state: folder of everything the server writes, created with mode 0700.
         model_repository: the working copy that the server loads from and that publishing writes.
         shipped_repository: where the working copy is made from.
@@ -54,6 +69,7 @@ class ServingSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MIEN_", extra="ignore", frozen=True, protected_namespaces=())
 
+    ensembles: Ensembles = ENSEMBLES
     state: Path = Path(".mien")
     model_repository: Path = Field(default_factory=lambda data: Path(data["state"]) / "model_repository")
     shipped_repository: Path = CHECKOUT / "model_repository"

@@ -14,7 +14,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mien.contract import ENSEMBLES
 from serving.errors import ControlError, ServerStartError, ServingError
 from serving.pulse import Pulse
 from serving.stubs import Stub, living_stubs
@@ -60,7 +59,7 @@ class Watcher:
             ServerStartError: the server failed again and again; it is left stopped.
         """
         with self._server.control() as control:
-            pulse = Pulse(control)
+            pulse = Pulse(control, self._server.settings.ensembles)
             while not stop.wait(self._server.settings.watch_interval_s):
                 if trouble := self._look(control, pulse):
                     self._restart(trouble, stop)
@@ -115,7 +114,7 @@ class Watcher:
                     os.utime(path)
                 control.load(model)
             self._replaced |= dict.fromkeys(left, time.monotonic() + _LEAVE_S)
-            for ensemble in ENSEMBLES:
+            for ensemble in self._server.settings.ensembles:
                 control.infer_zeros(ensemble)
         except ControlError as error:
             return str(error)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.errors import SettingsError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -139,3 +141,16 @@ ENSEMBLES = (EMOTION,)
 
 VARIANTS = (EMOTION, EMOTION_RGB96)
 """Every set of members that a release of an ensemble can have."""
+
+
+def ensemble_named(name: str) -> EnsembleSpec:
+    """The ensemble of that name.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    for ensemble in ENSEMBLES:
+        if ensemble.name == name:
+            return ensemble
+    known = ", ".join(ensemble.name for ensemble in ENSEMBLES)
+    raise SettingsError(f"There is no ensemble {name!r}; there are {known}.")

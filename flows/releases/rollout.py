@@ -1,7 +1,7 @@
 """Serving another release on Kubernetes: the same steps as `serving.promotion`, with new pods instead of a swap.
 
-New pods fetch the release and are ready only after they have answered its golden faces (`serving.probe`); an old one
-goes when a new one is ready. Then the golden faces are asked for once more, as any caller asks. Whatever fails, the
+New pods fetch the release and are ready only after they have answered its golden inputs (`serving.probe`); an old one
+goes when a new one is ready. Then the golden inputs are asked for once more, as any caller asks. Whatever fails, the
 release that served is rolled out again. What is served is noted where it always is: the repository's release pointer,
 its history, and the store's `current`.
 """
@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import time
 from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
 
 from flows.errors import FlowError
 from mien import ClientSettings, EmotionClient
@@ -93,7 +95,7 @@ class Rollout:
             self._check_golden(manifest)
             self._make_current(release)
         except BaseException as error:
-            self._return_to(serving)
+            self._return_to(entry)
             if isinstance(error, MienError):
                 raise PromotionError(
                     f"Release {release} was not promoted, {serving} is still served: {error}"
@@ -106,17 +108,19 @@ class Rollout:
 
     def _serving(self) -> int:
         """What the pods serve, after taking back what somebody began and did not live to finish."""
-        entry = self._ledger.unfinished()
-        if entry is not None and entry.ensemble == self._ensemble.name:
+        entry = self._ledger.unfinished(self._ensemble.name)
+        if entry is not None:
             logger.warning("taking back an unfinished rollout: action=%s release=%d", entry.action, entry.release)
-            self._return_to(entry.previous)
+            self._return_to(entry)
         wanted = self._workload.release()
         serving = self._store.resolve("current" if wanted == "current" else int(wanted))
         if self._repository.pointer(self._ensemble).release != serving:
             self._point(self._share(serving))  # somebody else rolled it out
         return serving
 
-    def _return_to(self, release: int) -> None:
+    def _return_to(self, entry: Entry) -> None:
+        """Roll out again what served before the change."""
+        release = entry.previous
         try:
             if self._workload.release() != str(release):
                 self._workload.set_release(str(release), f"back to {release}")
@@ -125,10 +129,10 @@ class Rollout:
         except MienError as error:
             logger.warning("release=%d is asked for again, but did not come: %s", release, error)
             return  # the next command tries again
-        self._ledger.abandon()
+        self._ledger.abandon(entry)
 
     def _share(self, release: int) -> Manifest:
-        """Have the release in the store, for the pods, and here, for its golden faces."""
+        """Have the release in the store, for the pods, and here, for its golden inputs."""
         if release in self._repository.releases(self._ensemble):
             self._store.push(self._repository, release)
         else:
@@ -136,11 +140,15 @@ class Rollout:
         return self._repository.verify_release(self._ensemble, release)
 
     def _check_golden(self, manifest: Manifest) -> None:
-        """Ask for the golden faces until ten answers in a row are the new release's: old pods drain meanwhile."""
-        golden, end, right = read_golden(self._repository, manifest), time.monotonic() + _SETTLING_S, 0
+        """Ask for the golden inputs until ten answers in a row are the new release's: old pods drain meanwhile."""
+        golden, end, right = (
+            read_golden(self._repository, self._ensemble, manifest.release),
+            time.monotonic() + _SETTLING_S,
+            0,
+        )
         with EmotionClient(ClientSettings()) as client:
             while right < _CALLS:
-                answer = client.classify(golden.faces)
+                answer = client.classify(np.asarray(golden.inputs, np.uint8))
                 others = set(answer.model_versions) - {str(manifest.release)}
                 if not others:
                     golden.check(answer.probabilities)

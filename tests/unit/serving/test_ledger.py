@@ -52,13 +52,25 @@ def test_ensembles_have_histories_of_their_own(ledger: Ledger) -> None:
     assert [entry.release for entry in ledger.history("emotion")] == [2]
 
 
+def test_what_is_unfinished_of_one_ensemble_outlives_the_changes_of_another(ledger: Ledger) -> None:
+    entry = Entry(action="promote", ensemble="emotion", release=2, previous=1)
+    other = Entry(action="promote", ensemble="speech_emotion", release=3, previous=2)
+    for end in (ledger.finish, ledger.abandon):
+        ledger.begin(entry)
+        ledger.begin(other)
+        end(other)
+        assert (ledger.unfinished("emotion"), ledger.unfinished("speech_emotion")) == (entry, None)
+    ledger.abandon(entry)
+    assert ledger.unfinished("emotion") is None
+
+
 def test_a_change_is_unfinished_until_it_is_finished(ledger: Ledger) -> None:
     entry = Entry(action="promote", ensemble="emotion", release=2, previous=1)
-    assert ledger.unfinished() is None
+    assert ledger.unfinished("emotion") is None
     ledger.begin(entry)
-    assert ledger.unfinished() == entry
+    assert ledger.unfinished("emotion") == entry
     ledger.finish(entry)
-    assert ledger.unfinished() is None
+    assert ledger.unfinished("emotion") is None
 
 
 def test_a_damaged_history_is_named(ledger: Ledger) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mien.contract import EMOTION
 from mien.errors import SettingsError
 from serving import probe
 from serving.errors import ControlError
@@ -56,7 +57,7 @@ def asked(control: FakeControl, monkeypatch: pytest.MonkeyPatch) -> Probe:
     """A probe whose answers never get old, nor take long."""
     monkeypatch.setattr(probe, "_FRESH_S", 0.0)
     monkeypatch.setattr(probe, "_LOOK_S", 0.01)
-    return Probe(control, ProbeSettings(quiet_s=0.1, drain_s=30))  # type: ignore[arg-type]
+    return Probe(control, ProbeSettings(quiet_s=0.1, drain_s=30), [EMOTION])  # type: ignore[arg-type]
 
 
 def test_a_server_that_answers_is_live_and_a_silent_one_is_not(asked: Probe, control: FakeControl) -> None:
@@ -79,7 +80,7 @@ def test_readiness_is_that_of_the_ensemble(asked: Probe, control: FakeControl) -
 
 
 def test_many_questions_at_once_are_one_inference(control: FakeControl) -> None:
-    one = Probe(control, ProbeSettings())  # type: ignore[arg-type]
+    one = Probe(control, ProbeSettings(), [EMOTION])  # type: ignore[arg-type]
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(lambda _: one.live(), range(100))) == {""}
     assert control.inferences == 1
@@ -102,7 +103,7 @@ def test_draining_waits_for_silence_and_is_not_ready_meanwhile(
 
 def test_draining_does_not_wait_for_ever(asked: Probe, control: FakeControl) -> None:
     control.visits = 10**9
-    impatient = Probe(control, ProbeSettings(quiet_s=60, drain_s=0.05))  # type: ignore[arg-type]
+    impatient = Probe(control, ProbeSettings(quiet_s=60, drain_s=0.05), [EMOTION])  # type: ignore[arg-type]
     assert impatient.drain() == ""
 
 

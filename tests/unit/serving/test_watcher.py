@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mien.contract import EMOTION
 from serving import watcher
 from serving.errors import ControlError, ServerStartError
 from serving.watcher import Watcher
@@ -24,7 +25,7 @@ class FakeServer:
     endpoint = "127.0.0.1:1"
 
     def __init__(self, control: object = None, *, alive: bool = True, restart_works: bool = True) -> None:
-        self.settings = SimpleNamespace(watch_interval_s=0.001, health_interval_s=0.001)
+        self.settings = SimpleNamespace(watch_interval_s=0.001, health_interval_s=0.001, ensembles=[EMOTION])
         self.is_alive = alive
         self.restarts = 0
         self.stopped = False
