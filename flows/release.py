@@ -13,23 +13,23 @@ from rich.table import Table
 
 from flows import command_line
 from flows.releases import store_commands, trial_commands
+from flows.releases.arguments import DEFAULT_ENSEMBLE, Ensemble, Number, Reason
 from flows.releases.trial import require_passed
 from flows.running_server import promoter_of, working_copy
-from mien.contract import EMOTION
+from mien.contract import ensemble_named
 from serving import Ledger, ModelRepository, publish, read_settings
+from serving.advice import release_command
 from serving.promotion import candidate_release
 from serving.pruning import FLOOR, prune
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from mien.contract import EnsembleSpec
     from serving import Manifest, Promotion
     from serving.store import ReleaseStore
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-Number = Annotated[int, typer.Argument(min=1, metavar="N", help="The release's number.")]
-Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
 
 _SHOWN_METRICS = {"validation_accuracy": "acc.", "validation_macro_f1": "macro-F1", "validation_ece": "ECE"}
 
@@ -44,7 +44,9 @@ class ListedRelease:
 
 @app.callback()
 def release() -> None:
-    """Releases of the ensemble `emotion`: list them, put one in, serve another, go back.
+    """Releases of an ensemble, by default `emotion`: list them, put one in, serve another, go back.
+
+    Each ensemble has releases and a history of its own; what is done with one leaves the others as they are.
 
     The state folder is MIEN_STATE (.mien); serving another release needs its server running, `make serve`.
     """
@@ -55,37 +57,43 @@ def list_releases(
     *,
     history: Annotated[bool, typer.Option("--history", help="What was served when.")] = False,
     store: Annotated[bool, typer.Option("--store", help="Those in the store instead.")] = False,
+    ensemble: Ensemble = DEFAULT_ENSEMBLE,
 ) -> None:
     """Show the releases that can be served."""
-    console = Console()
+    console, whose = Console(), ensemble_named(ensemble)
     if store:
-        console.print(_release_table(stored_releases(store_commands.shared_store())))
+        console.print(_release_table(stored_releases(store_commands.shared_store(whose))))
         return
     repository = _repository()
     if history:
-        console.print(_history_table(repository))
+        console.print(_history_table(repository, whose))
         return
-    console.print(_release_table(releases(repository)))
+    console.print(_release_table(releases(repository, whose)))
 
 
 @app.command()
-def verify(number: Annotated[int | None, typer.Argument(metavar="[N]", help="By default all.")] = None) -> None:
+def verify(
+    number: Annotated[int | None, typer.Argument(metavar="[N]", help="By default all.")] = None,
+    ensemble: Ensemble = DEFAULT_ENSEMBLE,
+) -> None:
     """Hold the files of a release against its manifest."""
-    repository = _repository()
-    for one in [number] if number else repository.releases(EMOTION):
-        manifest = repository.verify_release(EMOTION, one)
+    repository, whose = _repository(), ensemble_named(ensemble)
+    for one in [number] if number else repository.releases(whose):
+        manifest = repository.verify_release(whose, one)
         typer.echo(f"release {one}: {len(manifest.files)} files match")
 
 
 @app.command("publish")
 def publish_export(
     export: Annotated[Path, typer.Argument(help="Folder of `python -m training export --repository FOLDER`.")],
+    ensemble: Ensemble = DEFAULT_ENSEMBLE,
 ) -> None:
     """Put an exported release into the server's repository; what is served stays."""
-    published = publish(export, _repository(), EMOTION)
+    whose = ensemble_named(ensemble)
+    published = publish(export, _repository(), whose)
     number = published.manifest.release
     typer.echo(
-        f"Published as release {number}. Serve it: python -m flows.release promote {number}"
+        f"Published as release {number}. Serve it: {release_command(f'promote {number}', whose)}"
         if published.is_new
         else f"These files are release {number} already."
     )
@@ -95,6 +103,7 @@ def publish_export(
 def promote(
     number: Number,
     reason: Reason = "",
+    ensemble: Ensemble = DEFAULT_ENSEMBLE,
     *,
     after_trial: Annotated[
         bool, typer.Option("--after-trial", help="Only if release N has passed its trial on live traffic.")
@@ -102,8 +111,8 @@ def promote(
 ) -> None:
     """Serve release N from now on; if anything is wrong with it, what is served stays."""
     if after_trial:
-        require_passed(trial_commands.trial_report(number))
-    with promoter_of(read_settings(), EMOTION) as promoter:
+        require_passed(trial_commands.trial_report(number, ensemble))
+    with promoter_of(read_settings(), ensemble_named(ensemble)) as promoter:
         _tell(promoter.promote(number, reason=reason))
 
 
@@ -111,16 +120,17 @@ def promote(
 def rollback(
     to: Annotated[int | None, typer.Option(min=1, help="Release to go back to; by default the one before.")] = None,
     reason: Reason = "",
+    ensemble: Ensemble = DEFAULT_ENSEMBLE,
 ) -> None:
     """Serve the release before the present one."""
-    with promoter_of(read_settings(), EMOTION) as promoter:
+    with promoter_of(read_settings(), ensemble_named(ensemble)) as promoter:
         _tell(promoter.rollback(to=to, reason=reason))
 
 
 @app.command()
-def candidate(number: Number) -> None:
-    """Serve release N beside the present one, as the model `emotion_candidate`."""
-    with promoter_of(read_settings(), EMOTION) as promoter:
+def candidate(number: Number, ensemble: Ensemble = DEFAULT_ENSEMBLE) -> None:
+    """Serve release N beside the present one, as a model of its own, such as `emotion_candidate`."""
+    with promoter_of(read_settings(), ensemble_named(ensemble)) as promoter:
         name = promoter.offer(number)
     typer.echo(
         f"Release {number} answers as the model {name}; MIEN_MODEL={name} asks it, MIEN_SHADOW_SHARE=0.1 shows it a"
@@ -129,9 +139,9 @@ def candidate(number: Number) -> None:
 
 
 @app.command()
-def withdraw() -> None:
+def withdraw(ensemble: Ensemble = DEFAULT_ENSEMBLE) -> None:
     """Stop serving the candidate."""
-    with promoter_of(read_settings(), EMOTION) as promoter:
+    with promoter_of(read_settings(), ensemble_named(ensemble)) as promoter:
         promoter.withdraw()
     typer.echo("There is no candidate now.")
 
@@ -139,9 +149,10 @@ def withdraw() -> None:
 @app.command("prune")
 def prune_releases(
     keep: Annotated[int, typer.Option(min=FLOOR, help="How many of the newest stay, besides those in use.")] = 5,
+    ensemble: Ensemble = DEFAULT_ENSEMBLE,
 ) -> None:
     """Remove old releases."""
-    removed = prune(_repository(), EMOTION, keep=keep)
+    removed = prune(_repository(), ensemble_named(ensemble), keep=keep)
     typer.echo(f"Removed: {', '.join(map(str, removed))}." if removed else "Nothing to remove.")
 
 
@@ -149,21 +160,21 @@ for command in (trial_commands.trial, store_commands.push, store_commands.pull, 
     app.command()(command)
 
 
-def releases(repository: ModelRepository) -> list[ListedRelease]:
-    """Every release in `repository`, oldest first.
+def releases(repository: ModelRepository, ensemble: EnsembleSpec) -> list[ListedRelease]:
+    """Every release of `ensemble` in `repository`, oldest first.
 
     Raises:
         RepositoryError: the repository or a manifest cannot be read.
     """
-    serving = repository.pointer(EMOTION).release
+    serving = repository.pointer(ensemble).release
     roles = {
-        Ledger(repository.path).predecessor(EMOTION.name, serving): "previous",
-        candidate_release(repository, EMOTION): "candidate",
+        Ledger(repository.path).predecessor(ensemble.name, serving): "previous",
+        candidate_release(repository, ensemble): "candidate",
         serving: "serving",
     }
     return [
-        ListedRelease(repository.manifest(EMOTION, number), roles.get(number, ""))
-        for number in repository.releases(EMOTION)
+        ListedRelease(repository.manifest(ensemble, number), roles.get(number, ""))
+        for number in repository.releases(ensemble)
     ]
 
 
@@ -198,9 +209,9 @@ def _release_table(rows: Iterable[ListedRelease]) -> Table:
     return table
 
 
-def _history_table(repository: ModelRepository) -> Table:
+def _history_table(repository: ModelRepository, ensemble: EnsembleSpec) -> Table:
     table = _table("at (UTC)", "action", "release", "before", "by", "reason")
-    for entry in Ledger(repository.path).history(EMOTION.name):
+    for entry in Ledger(repository.path).history(ensemble.name):
         when = f"{entry.at:%Y-%m-%d %H:%M:%S}"
         table.add_row(when, entry.action, str(entry.release), str(entry.previous), entry.by, entry.reason)
     return table
@@ -213,9 +224,9 @@ def _table(*columns: str) -> Table:
 
 def _tell(promotion: Promotion) -> None:
     entry = promotion.entry
+    back = f" Back: {release_command('rollback', ensemble_named(entry.ensemble))}" if entry.action == "promote" else ""
     typer.echo(
-        f"Release {entry.release} is served, {entry.previous} was before; that took"
-        f" {promotion.swap_s:.2g} s." + (" Back: python -m flows.release rollback" if entry.action == "promote" else "")
+        f"Release {entry.release} is served, {entry.previous} was before; that took {promotion.swap_s:.2g} s.{back}"
     )
 
 

@@ -85,7 +85,7 @@ def check_serving(settings: ServingSettings, ensemble: EnsembleSpec) -> None:
         running_server(settings, ensemble)
     else:
         open_store(settings.release_store, ensemble)
-        Workload(flow_settings).release()
+        Workload(flow_settings, ensemble).release()
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def promoter_of(settings: ServingSettings, ensemble: EnsembleSpec) -> Iterator[R
     flow_settings = read_flow_settings()
     if flow_settings.platform == "kubernetes":
         store = open_store(settings.release_store, ensemble)
-        yield Rollout(working_copy(settings), ensemble, store, Workload(flow_settings))
+        yield Rollout(working_copy(settings), ensemble, store, Workload(flow_settings, ensemble))
         return
     record = running_server(settings, ensemble)
     with ServerControl(record.endpoint, record.admin_key) as control:

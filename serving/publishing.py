@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.advice import release_command
 from serving.configuration import CONFIG_NAME, DISK_FULL, own_files, serve_versions, sync_folder, write_durably
 from serving.errors import PublishError
 from serving.ledger import Ledger
@@ -94,7 +95,8 @@ def adopted(manifest: Manifest, repository: ModelRepository, ensemble: EnsembleS
     if known.without_twins().content != manifest.without_twins().content:
         raise PublishError(
             f"{repository.path} has another release {manifest.release} of its own. Give it another number in the store"
-            f" (`python -m flows.release push {manifest.release} --as N`) and begin with a new MIEN_MODEL_REPOSITORY."
+            f" (`{release_command(f'push {manifest.release} --as N', ensemble)}`) and begin with a new"
+            " MIEN_MODEL_REPOSITORY."
         )
     return known
 

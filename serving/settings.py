@@ -10,13 +10,15 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BeforeValidator, Field, InstanceOf, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from mien.contract import ENSEMBLES, EnsembleSpec, ensemble_named
+from mien.contract import EMOTION, ENSEMBLES, EnsembleSpec, ensemble_named
 from mien.errors import SettingsError
 
 LOOPBACK = "127.0.0.1"
 """The only address the local server listens on; a cluster puts its own front before it."""
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+Release = Literal["current"] | PositiveInt
 
 EngineName = Literal["wheel", "docker"]
 
@@ -52,7 +54,8 @@ class ServingSettings(BaseSettings):
         config_set: name of the configurations that models are served with, where they have one of that name
             (``configs/<name>.pbtxt``); empty for ``config.pbtxt``.
         release_store: where hosts share releases: a folder, ``file:///…`` or ``s3://bucket/prefix``; None for nowhere.
-        release: which of them `serving.sync` fetches: a number, or ``current`` for what the store says.
+        release: which of them `serving.sync` fetches of the ensemble `emotion`: a number, or ``current`` for what the
+            store says.
         engine: ``wheel`` runs the binary in nvidia-pytriton's wheel, ``docker`` NVIDIA's container.
         triton_environment: the virtual environment of the wheel's binary.
         docker_image: image of the engine ``docker``.
@@ -75,7 +78,7 @@ class ServingSettings(BaseSettings):
     shipped_repository: Path = CHECKOUT / "model_repository"
     config_set: str = Field(default="", pattern=r"^[\w-]*$")
     release_store: str | None = None
-    release: Literal["current"] | PositiveInt = "current"
+    release: Release = "current"
     engine: EngineName = Field(default_factory=_default_engine)
     triton_environment: Path = CHECKOUT / ".venv-triton"
     docker_image: str = "nvcr.io/nvidia/tritonserver:26.07-py3"
@@ -87,6 +90,11 @@ class ServingSettings(BaseSettings):
     exit_timeout_s: int = Field(default=10, ge=1)
     watch_interval_s: float = Field(default=1.0, gt=0)
     health_interval_s: float = Field(default=5.0, gt=0)
+
+    def release_of(self, ensemble: EnsembleSpec) -> Release:
+        """Which release of an ensemble `serving.sync` fetches."""
+        release: Release = getattr(self, _release_field(ensemble))
+        return release
 
     @property
     def record_path(self) -> Path:
@@ -112,6 +120,16 @@ class ServingSettings(BaseSettings):
                 f"The state folder {self.state} cannot be made ({error.strerror}). Set MIEN_STATE to a folder that"
                 " you may write."
             ) from error
+
+
+def release_variable(ensemble: EnsembleSpec) -> str:
+    """The environment variable that says which release of an ensemble is fetched."""
+    return f"MIEN_{_release_field(ensemble).upper()}"
+
+
+def _release_field(ensemble: EnsembleSpec) -> str:
+    """The first ensemble's has the plain name."""
+    return "release" if ensemble.name == EMOTION.name else f"release_{ensemble.name}"
 
 
 def read_settings(**overrides: object) -> ServingSettings:

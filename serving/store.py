@@ -15,24 +15,21 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from serving.configuration import CONFIG_NAME, DISK_FULL, change_configs, own_files, pin, serve_versions
-from serving.errors import PublishError, RepositoryError, StoreConflictError, StoreError
-from serving.ledger import FOLDER as LEDGER_FOLDER
+from serving.advice import release_command
+from serving.configuration import DISK_FULL, change_configs, own_files, pin, serve_versions
+from serving.errors import PublishError, StoreConflictError, StoreError
 from serving.ledger import Ledger
 from serving.manifest import MANIFEST_NAME, Manifest, RepositoryPath, Sha256, VersionNumber, file_sha256
 from serving.objects import open_objects
 from serving.promotion import variant_of
 from serving.publishing import Publication, adopt, adopted
-from serving.repository import ModelRepository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from mien.contract import EnsembleSpec
     from serving.objects import Objects
-
-_INCOMING = ".incoming"
+    from serving.repository import ModelRepository
 
 
 class StoredRelease(BaseModel):
@@ -73,7 +70,7 @@ class ReleaseStore:
 
     Args:
         objects: where.
-        ensemble: whose releases.
+        ensemble: whose releases; an attribute too.
 
     Example:
         store = open_store("s3://models/mien", EMOTION)
@@ -83,7 +80,7 @@ class ReleaseStore:
 
     def __init__(self, objects: Objects, ensemble: EnsembleSpec) -> None:
         self._objects = objects
-        self._ensemble = ensemble
+        self.ensemble = ensemble
 
     @property
     def url(self) -> str:
@@ -92,7 +89,7 @@ class ReleaseStore:
 
     def releases(self) -> list[int]:
         """Numbers of all releases, ascending."""
-        numbers = [name.removesuffix(".json") for name in self._objects.names(f"{self._ensemble.name}/releases")]
+        numbers = [name.removesuffix(".json") for name in self._objects.names(f"{self.ensemble.name}/releases")]
         return sorted(int(number) for number in numbers if number.isdecimal())
 
     def manifest(self, release: int) -> Manifest:
@@ -118,7 +115,7 @@ class ReleaseStore:
             StoreConflictError: another release has that number in the store.
             RepositoryError: there is no such release in the repository, or it is damaged.
         """
-        local = repository.verify_release(self._ensemble, release)
+        local = repository.verify_release(self.ensemble, release)
         record = StoredRelease(
             manifest=local.renumbered(number or release), configurations=self._push_configurations(repository, local)
         )
@@ -145,58 +142,54 @@ class ReleaseStore:
         record = self._record(release)
         ledger = Ledger(repository.path)
         with ledger.lock("download.lock"):  # one at a time: whoever comes next clears what one that died has left
-            if known := adopted(record.manifest, repository, self._ensemble):
+            if known := adopted(record.manifest, repository, self.ensemble):
                 known.verify_files(repository.path)
                 return Publication(known, is_new=False)
             folder = ledger.folder / "download"
             shutil.rmtree(folder, ignore_errors=True)
             try:
-                self._download(record, folder)
-                return adopt(folder, repository, self._ensemble)
+                self.download(release, folder)
+                return adopt(folder, repository, self.ensemble)
             except OSError as error:
-                raise _failure(error, repository.path, release) from error
+                raise write_failure(error, repository.path, str(release)) from error
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def check_out(self, release: int, folder: Path, *, twins: bool = False) -> bool:
-        """Make `folder` a model repository that holds this release alone, pinned: for a server that loads all it finds.
+    def download(self, release: int, folder: Path, *, twins: bool = True) -> Manifest:
+        """Write a release into a folder, as a model repository in which its ensemble is pinned to it.
 
-        The ensemble goes first and comes last, so that a server which starts on a half-made folder finds none.
+        Every file is held against its digest. A folder that holds releases of other ensembles keeps them.
 
         Args:
             release: its number.
-            folder: to fill; on a failure of the store it stays as it is.
-            twins: with the models in another format, which the ensemble does not use and not every server can load.
+            folder: to fill.
+            twins: with the models in another format, which the ensemble does not use.
 
         Returns:
-            False if that is what it was already.
+            the manifest of what was written.
 
         Raises:
-            StoreError: as `pull`, or `folder` holds something else than models.
-            RepositoryError: the release keeps another contract.
-            PublishError: the folder's disk is full, or it cannot be written.
+            StoreError: there is no such release, or an object is missing or damaged.
+            OSError: the folder cannot be written, or its disk is full.
         """
         record = self._record(release)
-        if not twins:
-            record = record.model_copy(update={"manifest": record.manifest.without_twins()})
-        incoming = folder / _INCOMING
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if self._holds(folder, record.manifest):
-                return False
-            models = _models(folder)
-            shutil.rmtree(incoming, ignore_errors=True)
-            self._download(record, incoming)
-            ModelRepository(incoming).verify(self._ensemble)
-            for path in self._ensemble_last(models)[::-1]:
-                shutil.rmtree(path)
-            for path in self._ensemble_last(incoming.iterdir()):
-                path.rename(folder / path.name)
-        except OSError as error:
-            raise _failure(error, folder, release) from error
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
-        return True
+        manifest = record.manifest if twins else record.manifest.without_twins()
+        variant = variant_of(self.ensemble, manifest)
+        models = {*manifest.members, *manifest.twins, manifest.ensemble}
+        configurations = {
+            name: digest for name, digest in record.configurations.items() if name.partition("/")[0] in models
+        }
+        for name, digest in {**configurations, **manifest.files}.items():
+            self._download_file(digest, folder / name, manifest)
+        path = folder / manifest.ensemble / str(manifest.release) / MANIFEST_NAME
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(manifest.as_bytes())
+        for model, version in {**manifest.members, **manifest.twins}.items():
+            serve_versions(folder / model, [version])
+        change_configs(
+            folder / manifest.ensemble, lambda config: pin(config, variant, manifest.release, manifest.members)
+        )
+        return manifest
 
     def resolve(self, release: int | Literal["current"]) -> int:
         """The number of a release that may be named as the current one.
@@ -209,7 +202,8 @@ class ReleaseStore:
         current = self.current()
         if current is None:
             raise StoreError(
-                f"{self.url} has no current release. Say which: `python -m flows.release push N --current`."
+                f"{self.url} has no current release of {self.ensemble.name}. Say which:"
+                f" `{self._command('push N --current')}`."
             )
         return current.release
 
@@ -242,28 +236,19 @@ class ReleaseStore:
         ):
             raise StoreConflictError(
                 f"{self.url} was to have release {release} served instead of {expected or 'none'}, but somebody else"
-                " has changed it: look at `python -m flows.release list --store` and decide again."
+                f" has changed it: look at `{self._command('list --store')}` and decide again."
             )
         return wanted
 
+    def _command(self, arguments: str) -> str:
+        return release_command(arguments, self.ensemble)
+
     @property
     def _current_name(self) -> str:
-        return f"{self._ensemble.name}/current.json"
-
-    def _ensemble_last(self, models: Iterable[Path]) -> list[Path]:
-        return sorted(models, key=lambda path: (path.name == self._ensemble.name, path))
-
-    def _holds(self, folder: Path, manifest: Manifest) -> bool:
-        """Whether a folder is a repository of that release and nothing else."""
-        if {path.name for path in folder.iterdir()} != {*manifest.members, *manifest.twins, manifest.ensemble}:
-            return False
-        try:
-            return ModelRepository(folder).verify(self._ensemble) == manifest
-        except RepositoryError:
-            return False
+        return f"{self.ensemble.name}/current.json"
 
     def _name(self, release: int) -> str:
-        return f"{self._ensemble.name}/releases/{release}.json"
+        return f"{self.ensemble.name}/releases/{release}.json"
 
     def _find(self, release: int) -> StoredRelease | None:
         stored = self._objects.read(self._name(release))
@@ -281,7 +266,7 @@ class ReleaseStore:
         record = self._find(release)
         if record is None:
             raise StoreError(
-                f"There is no release {release} of {self._ensemble.name} in {self.url}; there are {self.releases()}."
+                f"There is no release {release} of {self.ensemble.name} in {self.url}; there are {self.releases()}."
             )
         return record
 
@@ -291,7 +276,7 @@ class ReleaseStore:
         except ValidationError as error:
             raise StoreError(
                 f"{self._current_name} in {self.url} is damaged. Delete it and say again which release is current:"
-                " `python -m flows.release push N --current`."
+                f" `{self._command('push N --current')}`."
             ) from error
 
     def _check_same(self, known: StoredRelease, pushed: StoredRelease) -> None:
@@ -300,7 +285,7 @@ class ReleaseStore:
             raise StoreConflictError(
                 f"{self.url} has another release {number}, made by {known.manifest.created_by} at"
                 f" {known.manifest.created_at:%Y-%m-%d %H:%M}. Push this one under a number that is free:"
-                f" `python -m flows.release push N --as {max(*self.releases(), number) + 1}`."
+                f" `{self._command(f'push N --as {max(*self.releases(), number) + 1}')}`."
             )
 
     def _push_configurations(self, repository: ModelRepository, manifest: Manifest) -> dict[str, str]:
@@ -317,25 +302,6 @@ class ReleaseStore:
         if self._objects.size(name) != file.stat().st_size:
             self._objects.upload(file, name)
 
-    def _download(self, record: StoredRelease, folder: Path) -> None:
-        """Make `folder` a repository with that release alone, every file held against its digest."""
-        manifest = record.manifest
-        variant = variant_of(self._ensemble, manifest)
-        models = {*manifest.members, *manifest.twins, manifest.ensemble}
-        configurations = {
-            name: digest for name, digest in record.configurations.items() if name.partition("/")[0] in models
-        }
-        for name, digest in {**configurations, **manifest.files}.items():
-            self._download_file(digest, folder / name, manifest)
-        path = folder / manifest.ensemble / str(manifest.release) / MANIFEST_NAME
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(manifest.as_bytes())
-        for model, version in {**manifest.members, **manifest.twins}.items():
-            serve_versions(folder / model, [version])
-        change_configs(
-            folder / manifest.ensemble, lambda config: pin(config, variant, manifest.release, manifest.members)
-        )
-
     def _download_file(self, digest: str, target: Path, manifest: Manifest) -> None:
         name = f"files/{digest}"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -344,7 +310,7 @@ class ReleaseStore:
         if found != digest:
             raise StoreError(
                 f"{name} in {self.url}, a file of release {manifest.release}, is damaged: its SHA-256 is {found}."
-                f" Delete it and push the release again: `python -m flows.release push {manifest.release}`."
+                f" Delete it and push the release again: `{self._command(f'push {manifest.release}')}`."
             )
 
 
@@ -367,24 +333,8 @@ def _as_bytes(record: StoredRelease) -> bytes:
     return record.model_dump_json(by_alias=True, indent=2).encode()
 
 
-def _models(folder: Path) -> list[Path]:
-    """The models in a folder that may be filled anew.
-
-    Raises:
-        StoreError: it holds something else, or a server of this machine publishes there.
-    """
-    if (folder / LEDGER_FOLDER).exists():
-        raise StoreError(
-            f"{folder} is the working copy of a server with releases of its own. Name an empty folder, or fetch the"
-            " release with `python -m flows.release sync --promote`."
-        )
-    models = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    if strange := [path.name for path in models if not (path / CONFIG_NAME).exists()]:
-        raise StoreError(f"{folder} holds {strange[0]}, which is no model. Name an empty folder.")
-    return models
-
-
-def _failure(error: OSError, folder: Path, release: int) -> PublishError:
+def write_failure(error: OSError, folder: Path, release: str) -> PublishError:
+    """What it means that a release could not be written to a folder."""
     if error.errno in DISK_FULL:
         free_mb = shutil.disk_usage(folder).free / 1e6
         return PublishError(

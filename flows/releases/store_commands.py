@@ -8,24 +8,25 @@ from typing import Annotated
 import typer
 
 from flows.errors import FlowError
+from flows.releases.arguments import DEFAULT_ENSEMBLE, Ensemble, Number
 from flows.running_server import promoter_of, working_copy
-from mien.contract import EMOTION
+from mien.contract import EnsembleSpec, ensemble_named
 from serving import read_settings
+from serving.advice import release_command
+from serving.checkout import check_out
 from serving.store import ReleaseStore, open_store
 
 CHANGED = 10
 """Exit code of ``sync --detailed-exit-code`` when something changed; an error has another."""
 
-Number = Annotated[int, typer.Argument(min=1, metavar="N", help="The release's number.")]
 
-
-def shared_store() -> ReleaseStore:
-    """The store that the environment names.
+def shared_store(ensemble: EnsembleSpec) -> ReleaseStore:
+    """What the store that the environment names has of an ensemble.
 
     Raises:
         StoreError: it names none, or one that cannot be used.
     """
-    return open_store(read_settings().release_store, EMOTION)
+    return open_store(read_settings().release_store, ensemble)
 
 
 def push(
@@ -33,11 +34,12 @@ def push(
     stored_as: Annotated[
         int | None, typer.Option("--as", min=1, help="Its number in the store, if not the same.")
     ] = None,
+    ensemble: Ensemble = DEFAULT_ENSEMBLE,
     *,
     current: Annotated[bool, typer.Option("--current", help="It is the one to be served from now on.")] = False,
 ) -> None:
     """Put release N into the store."""
-    store = shared_store()
+    store = shared_store(ensemble_named(ensemble))
     # What is replaced is what was current when this began; whoever changes it meanwhile is not written over.
     before = store.current() if current else None
     stored = stored_as or number
@@ -52,13 +54,14 @@ def push(
 
 def pull(
     number: Annotated[int | None, typer.Argument(min=1, metavar="[N]", help="By default the current one.")] = None,
+    ensemble: Ensemble = DEFAULT_ENSEMBLE,
 ) -> None:
     """Put release N of the store into the server's repository; what is served stays."""
-    store = shared_store()
+    store = shared_store(ensemble_named(ensemble))
     number = number or store.resolve("current")
     is_new = store.pull(number, working_copy(read_settings())).is_new
     typer.echo(
-        f"Release {number} is here. Serve it: python -m flows.release promote {number}"
+        f"Release {number} is here. Serve it: {release_command(f'promote {number}', store.ensemble)}"
         if is_new
         else f"Release {number} was here already."
     )
@@ -69,6 +72,7 @@ def sync(
         Path | None,
         typer.Option(help="Make this folder hold that release alone, pinned, for a server that loads all it finds."),
     ] = None,
+    ensemble: Ensemble = DEFAULT_ENSEMBLE,
     *,
     promote: Annotated[bool, typer.Option("--promote", help="Serve it, too.")] = False,
     detailed_exit_code: Annotated[
@@ -78,9 +82,9 @@ def sync(
     """Fetch the release that is current in the store, verified; in an init container or by a timer."""
     if into and promote:
         raise FlowError("--into fills a folder that no server of this machine serves, so --promote cannot go with it.")
-    store = shared_store()
+    store = shared_store(ensemble_named(ensemble))
     number = store.resolve("current")
-    changed = store.check_out(number, into) if into else _fetch(store, number, promote=promote)
+    changed = check_out({store: number}, into) if into else _fetch(store, number, promote=promote)
     typer.echo(f"Release {number} of {store.url}: {'done' if changed else 'nothing to do'}.")
     if changed and detailed_exit_code:
         raise typer.Exit(CHANGED)
@@ -90,8 +94,8 @@ def _fetch(store: ReleaseStore, number: int, *, promote: bool) -> bool:
     settings = read_settings()
     repository = working_copy(settings)
     is_new = store.pull(number, repository).is_new
-    if not promote or repository.pointer(EMOTION).release == number:
+    if not promote or repository.pointer(store.ensemble).release == number:
         return is_new
-    with promoter_of(settings, EMOTION) as promoter:
+    with promoter_of(settings, store.ensemble) as promoter:
         promoter.promote(number, reason=f"current in {store.url}")
     return True

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import RolloutError
+from serving.settings import release_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flows.settings import FlowSettings
+    from mien.contract import EnsembleSpec
 
 SYNC = "sync"
-VARIABLE = "MIEN_RELEASE"
 REASON = "kubernetes.io/change-cause"
 """What `kubectl rollout history` shows of each rollout."""
 
@@ -29,12 +30,14 @@ class Workload:
 
     Args:
         settings: name it and its namespace.
+        ensemble: whose release is meant.
     """
 
-    def __init__(self, settings: FlowSettings) -> None:
+    def __init__(self, settings: FlowSettings, ensemble: EnsembleSpec) -> None:
         from kubernetes import client, config  # only here: it takes a second
 
         self._name, self._namespace = settings.kubernetes_workload, settings.kubernetes_namespace
+        self._variable = release_variable(ensemble)
         self._timeout_s = settings.rollout_timeout_s
         with self._errors():
             # The package itself looks at the variable only once, when it is imported.
@@ -51,15 +54,17 @@ class Workload:
         """What its pods fetch: a number, or ``current``."""
         for container in self._read().spec.template.spec.init_containers or ():
             for variable in container.env or ():
-                if (container.name, variable.name) == (SYNC, VARIABLE) and variable.value:
+                if (container.name, variable.name) == (SYNC, self._variable) and variable.value:
                     return str(variable.value)
-        raise RolloutError(f"The {self} has no init container {SYNC} with {VARIABLE}: it is not Mien's (k8s/base).")
+        raise RolloutError(
+            f"The {self} has no init container {SYNC} with {self._variable}: it is not that of k8s/base."
+        )
 
     def set_release(self, release: str, reason: str) -> None:
         """Have new pods fetch `release`; Kubernetes replaces the old ones by them, one by one."""
         template = {
             "metadata": {"annotations": {REASON: reason}},
-            "spec": {"initContainers": [{"name": SYNC, "env": [{"name": VARIABLE, "value": release}]}]},
+            "spec": {"initContainers": [{"name": SYNC, "env": [{"name": self._variable, "value": release}]}]},
         }
         body = {"metadata": {"annotations": {REASON: reason}}, "spec": {"template": template}}
         with self._errors():

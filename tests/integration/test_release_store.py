@@ -10,6 +10,7 @@ from flows import release
 from mien import EmotionClient
 from mien.contract import EMOTION
 from serving import ModelRepository, publish
+from serving.checkout import check_out
 from serving.repository import install_shipped
 from serving.store import open_store
 from tests.conftest import server_settings
@@ -38,7 +39,7 @@ def test_a_server_serves_what_another_host_has_made_current(
     store.push(elsewhere, 1)
     store.push(elsewhere, 2)
     served = tmp_path / "served"
-    store.check_out(1, served)
+    check_out({store: 1}, served)
     environment = {"STATE": tmp_path / "state", "RELEASE_STORE": store.url, "MODEL_REPOSITORY": served}
     for name, value in environment.items():
         monkeypatch.setenv(f"MIEN_{name}", str(value))

@@ -13,6 +13,7 @@ import pytest
 
 from mien.contract import EMOTION
 from serving import ModelRepository, PublishError, RepositoryError
+from serving.checkout import check_out
 from serving.errors import StoreConflictError, StoreError
 from serving.store import ReleaseStore, open_store
 
@@ -227,14 +228,14 @@ def test_a_folder_is_made_to_hold_a_release_alone(
     store.push(ModelRepository(make_repository("first")), 1)
     store.push(pusher, 2)
     served = ModelRepository(tmp_path / "served")
-    assert store.check_out(1, served.path)
-    assert store.check_out(2, served.path)
-    assert not store.check_out(2, served.path)
+    assert check_out({store: 1}, served.path)
+    assert check_out({store: 2}, served.path)
+    assert not check_out({store: 2}, served.path)
     assert served.releases(EMOTION) == [2]
     assert served.verify(EMOTION).release == 2
     assert list(served.config("emotion_classifier").version_policy.specific.versions) == [2]
     (served.path / "emotion_classifier/2/model.onnx").write_bytes(b"damaged")
-    assert store.check_out(2, served.path)
+    assert check_out({store: 2}, served.path)
     assert served.verify(EMOTION)
 
 
@@ -245,5 +246,5 @@ def test_a_folder_with_something_else_in_it_is_left_alone(
     (tmp_path / "home").mkdir()
     (tmp_path / "home/thesis.txt").touch()
     with pytest.raises(StoreError, match=r"holds thesis.txt, which is no model. Name an empty folder"):
-        store.check_out(2, tmp_path / "home")
+        check_out({store: 2}, tmp_path / "home")
     assert files(tmp_path / "home") == {"thesis.txt"}

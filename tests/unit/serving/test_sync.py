@@ -77,11 +77,10 @@ def assert_refused(completed: Completed, code: int, *words: str) -> None:
 def test_the_folder_holds_the_release_that_was_named(sync: Sync, store: ReleaseStore, served: Path) -> None:
     current = sync(store.url, served)
     assert current.stdout == (
-        f"Release 1 of {store.url} is in {served}: emotion, emotion_classifier, emotion_preprocess.\n"
+        f"Now in {served}, of {store.url}: emotion release 1 (emotion, emotion_classifier, emotion_preprocess).\n"
     ), current.stderr
     assert ModelRepository(served).verify(EMOTION).release == 1
-    assert "Release 1 of" in (again := sync(store.url, served).stdout)
-    assert "already" in again
+    assert "Already in" in sync(store.url, served).stdout
     assert sync(store.url, served, release="2").code == 0
     assert ModelRepository(served).verify(EMOTION).release == 2
     assert sorted(path.name for path in served.iterdir()) == [EMOTION.name, *sorted(m.name for m in EMOTION.members)]

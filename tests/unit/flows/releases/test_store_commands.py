@@ -37,7 +37,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def test_what_one_host_pushes_the_other_has_after_a_sync(run: Callable[..., str], tmp_path: Path) -> None:
     export = export_variant(server_settings(tmp_path), tmp_path / "export", favour=0)
-    assert "has no current release. Say which: `python -m flows.release push N --current`" in run("sync", status=6)
+    assert "has no current release of emotion. Say which: `python -m flows.release push N --current`" in run(
+        "sync", status=6
+    )
     run("publish", str(export))
     assert "Release 2 is in" in run("push", "2")
     assert "Release 2 is current, none was before." in run("push", "2", "--current")

@@ -33,14 +33,14 @@ def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake
 
 
 def test_the_release_is_read_from_the_deployment(kubernetes: FakeKubernetes) -> None:
-    workload = Workload(FlowSettings())
+    workload = Workload(FlowSettings(), EMOTION)
     assert workload.release() == "1"
     workload.wait()
 
 
 def test_what_does_not_come_up_in_time_is_named(kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.releases.workload._POLL_S", 0.01)
-    workload = Workload(FlowSettings(rollout_timeout_s=0.05))
+    workload = Workload(FlowSettings(rollout_timeout_s=0.05), EMOTION)
     workload.set_release("2", "a test")
     with pytest.raises(
         RolloutError, match=r"mien/triton was not rolled out in 0.05 s: 0 of 1 new pods are ready.*logs"
@@ -50,14 +50,14 @@ def test_what_does_not_come_up_in_time_is_named(kubernetes: FakeKubernetes, monk
 
 def test_what_kubernetes_refuses_is_told(kubernetes: FakeKubernetes) -> None:
     with pytest.raises(RolloutError, match="refused a call about the deployment elsewhere/triton: 403"):
-        Workload(FlowSettings(kubernetes_namespace="elsewhere")).release()
+        Workload(FlowSettings(kubernetes_namespace="elsewhere"), EMOTION).release()
 
 
 def test_no_kubernetes_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(RolloutError, match=r"Kubernetes cannot be reached.*where kubectl works"):
-        Workload(FlowSettings()).release()
+        Workload(FlowSettings(), EMOTION).release()
 
 
 def test_before_much_work_is_done_it_is_seen_that_a_release_could_be_served(
