@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flows.orchestration.work_pools import ACCOUNT, POD_LABELS
-from flows.releases.workload import SYNC, VARIABLE
+from flows.releases.workload import SYNC
 from flows.settings import FlowSettings
 from flows.traffic.pages import TrafficSettings
 from loadtest.settings import LoadTestSettings
+from mien.contract import ENSEMBLES
 from mien.gateway.feedback.settings import FeedbackSettings
 from mien.gateway.settings import GatewaySettings
 from mien.settings import ClientSettings
 from serving.probe import ProbeSettings
-from serving.settings import ServingSettings
+from serving.settings import ServingSettings, release_variable
 from tests.unit.k8s.manifests import (
     K8S,
     NAME,
@@ -329,4 +330,4 @@ def test_a_run_may_roll_out_the_release_that_it_made_and_no_more() -> None:
     assert (binding["roleRef"]["name"], binding["subjects"][0]["name"]) == ("flow-run", ACCOUNT)
     pod = named(objects, "Deployment", FlowSettings().kubernetes_workload)["spec"]["template"]["spec"]
     (sync,) = [one for one in pod["initContainers"] if one["name"] == SYNC]
-    assert VARIABLE in [variable["name"] for variable in sync["env"]]
+    assert {release_variable(ensemble) for ensemble in ENSEMBLES} <= {variable["name"] for variable in sync["env"]}
