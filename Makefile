@@ -68,7 +68,7 @@ bench: install ## What serving costs, beside ONNX Runtime in process; PEERS=1: a
 	@$(if $(DATA),$(RUN) -m benchmarks.quantization "$(DATA)")
 
 # ---- checks -------------------------------------------------------------------------------------------------------------
-.PHONY: check k8s-check test test-long clean
+.PHONY: check k8s-check test test-long faults faults-selftest clean
 check: install-checks ## Format, lint, types, unit tests: what CI and the pre-commit hook run first
 	@$(UV) lock --check --quiet
 	@$(UV) lock --check --quiet --project serving/local_triton
@@ -86,7 +86,14 @@ test: install-checks ## Every test that this machine can run, but for the long o
 	@echo "Left to make test-long: those that take longer than a minute each, marked slow."
 
 test-long: install ## The tests that make test leaves out: PostgreSQL under Prefect, searches with several workers, a rollout under load
-	@$(PYTEST) -m slow
+	@$(PYTEST) -m "slow and not fault"
+
+faults: install ## Faults, attacks and endurance in full, with a figure for each (FAULTS="1 8", SOAK_MIN=30, SEED=7); all of them write docs/reliability.md
+	@$(RUN) -m pytest -q -p tests.faults.plugin -m fault tests/faults --write docs/reliability.md \
+		$(if $(FAULTS),--rows "$(FAULTS)") $(if $(SOAK_MIN),--soak-min $(SOAK_MIN)) $(if $(SEED),--seed $(SEED))
+
+faults-selftest: install ## Take protections out of a copy, one at a time: does its row of make faults notice? (MUTATIONS="canary")
+	@$(RUN) -m tests.faults.selftest $(MUTATIONS)
 
 clean: ## Remove both environments and the caches; releases and other state stay
 	@rm -rf .venv .venv-triton .venv-checks .venv-bench .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

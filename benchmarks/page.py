@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -10,8 +9,8 @@ from rich import box
 from rich.table import Table
 
 from benchmarks.comparison import LATENCY, ratios
+from benchmarks.markdown import between_marks, check_marks, table
 from benchmarks.measure import Spread
-from mien.errors import MienError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,13 +51,9 @@ def write(result: dict[str, Any], page: Path) -> None:
     Raises:
         MienError: the page has no such marks.
     """
-    text = page.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise MienError(f"{page} has no marks {BEGIN} and {END} to put the result between.")
+    check_marks(page, BEGIN, END)
     plot(result, page.parent / PLOT)
-    new = f"{BEGIN}\n{_markdown(result)}\n{END}"
-    pattern = f"{re.escape(BEGIN)}.*{re.escape(END)}"
-    page.write_text(re.sub(pattern, lambda _: new, text, flags=re.DOTALL), encoding="utf-8")
+    between_marks(page, BEGIN, END, _markdown(result))
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
@@ -124,18 +119,13 @@ def _markdown(result: dict[str, Any]) -> str:
     lines = [
         f"{result['machine']}; {result['software']}; {result['date']}; {result['settings']}, median (least-most).",
         "",
-        *_table(head, rows),
+        *table(head, rows),
         "",
         f"![Faces a second of each]({PLOT})",
         "",
-        *_table(("Mien", "median (least-most)"), list(_own(result))),
+        *table(("Mien", "median (least-most)"), list(_own(result))),
     ]
     if result["peers"]:
-        lines += ["", *_table(("peer", "versions; the way that served most"), list(result["peers"].items()))]
+        lines += ["", *table(("peer", "versions; the way that served most"), list(result["peers"].items()))]
     lines += [f"\n{note}" for note in result["notes"]]
     return "\n".join(lines)
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
-    for cells in (head, ("---",) * len(head), *rows):
-        yield f"| {' | '.join(cells)} |"

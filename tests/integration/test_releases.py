@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from mien import ClientSettings, EmotionClient, InferenceError, ModelNotFoundError
+from mien import ClientSettings, EmotionClient, ModelNotFoundError
 from mien.contract import EMOTION, EMOTION_CLASSIFIER
 from serving import Ledger, ModelRepository, Promoter, PromotionError, PublishError, RepositoryError, publish
 from serving.promotion import candidate_release
 from serving.pruning import prune
 from serving.repository import install_shipped
+from tests.callers import calling, faces
 from tests.conftest import server_settings, skip_or_fail
 from tests.releases import answers, export_variant, seal
 
@@ -27,18 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from serving import TritonServer
     from tests.conftest import MakeServer, WaitUntil
 
 pytestmark = pytest.mark.integration
-
-CALLERS = 8
-
-
-def faces(count: int = 3) -> NDArray[np.uint8]:
-    return np.random.default_rng(1).integers(0, 256, (count, 96, 96, 3), np.uint8)
 
 
 @pytest.fixture
@@ -76,42 +66,6 @@ def client(server: TritonServer) -> Iterator[EmotionClient]:
         yield client
 
 
-class Callers:
-    """What callers were answered while something else went on."""
-
-    def __init__(self, repository: ModelRepository, releases: int) -> None:
-        self.wrong: list[str] = []
-        self.answers: Counter[int] = Counter()
-        self._expected = {number: answers(repository.path, faces(), number) for number in range(1, releases + 1)}
-
-    def call(self, client: EmotionClient, stop: threading.Event) -> None:
-        while not stop.is_set():
-            try:
-                answer = client.classify(faces())
-            except InferenceError as error:
-                self.wrong.append(repr(error))
-                continue
-            (release,) = {int(version) for version in answer.model_versions}
-            self.answers[release] += 1
-            if not np.allclose(answer.probabilities, self._expected[release], atol=1e-5):
-                self.wrong.append(f"an answer that says release {release} is not wholly from it")
-
-
-@contextmanager
-def calling(client: EmotionClient, repository: ModelRepository, releases: int) -> Iterator[Callers]:
-    """Callers at work inside; none may get an error or a mixed answer."""
-    callers, stop = Callers(repository, releases), threading.Event()
-    with ThreadPoolExecutor(CALLERS) as pool:
-        for _ in range(CALLERS):
-            pool.submit(callers.call, client, stop)
-        try:
-            yield callers
-        finally:
-            stop.set()
-    assert not callers.wrong
-    assert callers.answers
-
-
 def test_a_published_release_is_served_after_its_promotion_and_left_by_a_rollback(
     promoter: Promoter, repository: ModelRepository, export: Path, client: EmotionClient
 ) -> None:
@@ -147,21 +101,6 @@ def test_a_restarted_server_serves_what_was_promoted(
     assert client.classify(faces()).model_versions == ("2",) * 3
     promoter.rollback()
     assert client.classify(faces()).model_versions == ("1",) * 3
-
-
-def test_promotions_and_rollbacks_under_load_lose_and_mix_nothing(
-    promoter: Promoter, repository: ModelRepository, export: Path, client: EmotionClient
-) -> None:
-    publish(export, repository, EMOTION)
-    swaps = []
-    with calling(client, repository, 2) as callers:
-        for _ in range(10):
-            swaps += [promoter.promote(2).swap_s, promoter.rollback().swap_s]
-    assert callers.answers.keys() == {1, 2}
-    print(
-        f"20 swaps in {np.median(swaps) * 1e3:.1f} ms each (median; longest {max(swaps) * 1e3:.1f}),"
-        f" {callers.answers.total()} calls answered"
-    )
 
 
 def test_what_is_published_already_keeps_its_number(unserved: ModelRepository, export: Path) -> None:
