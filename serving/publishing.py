@@ -103,14 +103,15 @@ def adopted(manifest: Manifest, repository: ModelRepository, ensemble: EnsembleS
 
 def clear_unfinished(repository: ModelRepository, ensemble: EnsembleSpec) -> None:
     """Remove what publishers of the ensemble's releases left that did not finish; the lock must be held."""
-    for staging in _staging(repository, ensemble).glob("*"):
-        _clear_number(repository, ensemble, int(staging.name))
+    begin = _staging(repository, ensemble)
+    for staging in begin.parent.glob(f"{begin.name}*"):
+        _clear_number(repository, ensemble, int(staging.name.removeprefix(begin.name)))
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _staging(repository: ModelRepository, ensemble: EnsembleSpec) -> Path:
-    """Where releases lie, each in a folder of its number, until they are moved in."""
-    return Ledger(repository.path).folder / _INCOMING / ensemble.name
+def _staging(repository: ModelRepository, ensemble: EnsembleSpec, number: int | str = "") -> Path:
+    """Where a release lies until it is moved in."""
+    return Ledger(repository.path).folder / f"{_INCOMING}-{ensemble.name}-{number}"
 
 
 def _clear_number(repository: ModelRepository, ensemble: EnsembleSpec, number: int) -> None:
@@ -145,7 +146,7 @@ def _take_in(
 ) -> Publication:
     """Copy the one release in `source` under a number that is free; the lock must be held."""
     manifest = exported.renumbered(number)
-    staging = _staging(repository, ensemble) / str(number)
+    staging = _staging(repository, ensemble, number)
     try:
         _stage(source, exported, manifest, staging)
         manifest.verify_files(staging)
