@@ -19,7 +19,7 @@ from tritonclient.grpc import service_pb2
 
 from mien import contract, faces, hooks, images, inference
 from mien.deadline import Deadline
-from mien.detectors import load_detector
+from mien.detectors import detect_in_film, load_detector
 from mien.errors import InferenceError, ModelNotFoundError
 from mien.inference import CallContext
 from mien.results import ModelStatus, Predictions, Recognition, RecognizedFace, Result
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mien.hooks import Hooks
     from mien.images import ImageSource
     from mien.settings import ClientSettings
+
+    Detect = Callable[[NDArray[np.uint8]], list[faces.Face]]
 
 logger = logging.getLogger(__name__)
 
@@ -129,14 +131,20 @@ class Procedures:
         return recognition
 
     def recognize_many(
-        self, pictures: Sequence[ImageSource | NDArray[np.uint8]], deadline_s: float | None, request_id: str | None
+        self,
+        pictures: Sequence[ImageSource | NDArray[np.uint8]],
+        deadline_s: float | None,
+        request_id: str | None,
+        *,
+        film: bool = False,
     ) -> Procedure[list[Recognition]]:
         """Faces of several pictures and their emotions, the faces batched over all of them."""
         context = CallContext.create(request_id)
         # Fetching the detector the very first time has a limit of its own and does not eat up the call's.
         detector: FaceDetector = yield Work(self._load_detector)
         deadline = self._deadline(deadline_s)
-        located: list[_Located] = yield Work(lambda: [self._locate(detector, item, deadline) for item in pictures])
+        detect = detect_in_film(detector) if film else detector.detect
+        located: list[_Located] = yield Work(lambda: [self._locate(detect, item, deadline) for item in pictures])
         answer = yield from self._answer(_joined(located), context, deadline)
         self._report(answer, [item.detect_s for item in located for _ in item.faces])
         return _recognitions(located, answer.predictions, detector.name, answer.seconds)
@@ -169,11 +177,11 @@ class Procedures:
                 self._detector = load_detector(self._settings)
             return self._detector
 
-    def _locate(self, detector: FaceDetector, image: ImageSource | NDArray[np.uint8], deadline: Deadline) -> _Located:
+    def _locate(self, detect: Detect, image: ImageSource | NDArray[np.uint8], deadline: Deadline) -> _Located:
         deadline.remaining_s()
         started = time.perf_counter()
         picture = images.read_image(image, self._settings.max_pixels)
-        found = detector.detect(picture)
+        found = detect(picture)
         crops = faces.crops(picture, found)
         height, width = picture.shape[:2]
         return _Located(width, height, found, crops, time.perf_counter() - started)

@@ -33,6 +33,9 @@ MAX_BATCH_FRAMES = 16
 IN_FLIGHT = 2
 """Batches worked on at once: while one waits for the server, faces are looked for in the next."""
 
+FILM_FPS = 10.0
+"""From so many frames a second on, a frame's faces are much like those of the frame before."""
+
 SMOOTHING = 0.7
 """Share that a person's earlier probabilities keep, where smoothing is asked for."""
 
@@ -190,7 +193,8 @@ def _recognized(client: EmotionClient, video: VideoReader) -> Iterator[tuple[Fra
             except MediaError as error:
                 problem, batch = error, None
             if batch is not None:
-                pending.append((batch, pool.submit(client.recognize_many, [frame.picture for frame in batch])))
+                pictures = [frame.picture for frame in batch]
+                pending.append((batch, pool.submit(client.recognize_many, pictures, film=video.fps >= FILM_FPS)))
             if batch is None or len(pending) >= IN_FLIGHT:
                 if not pending:
                     break

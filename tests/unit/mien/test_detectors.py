@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mien import ClientSettings, DetectorError, downloads
-from mien.detectors import HaarDetector, YuNetDetector, load_detector
+from mien.detectors import CLOSE_LOOK_EVERY, HaarDetector, YuNetDetector, detect_in_film, load_detector
 from mien.settings import YUNET_FILE, YUNET_SHA256
 
 if TYPE_CHECKING:
@@ -111,6 +111,60 @@ def test_yunet_finds_a_face_at_the_border(yunet: YuNetDetector, portrait: NDArra
 def test_tiny_pictures_give_sane_boxes_or_none(yunet: YuNetDetector, shape: tuple[int, int]) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
     assert all(face.box.is_sane(shape[1], shape[0]) for face in yunet.detect(noise))
+
+
+def film_of(picture: NDArray[np.uint8], side: int, frames: int) -> list[NDArray[np.uint8]]:
+    """`picture`, `side` pixels high, moves to the right by 6 pixels a frame before a wall of 1280 x 720."""
+    small = scaled(picture, side / picture.shape[0])
+    return [on_canvas(small, 720, 1280, 10, 100 + 6 * index) for index in range(frames)]
+
+
+class CountingYuNet(YuNetDetector):
+    close_looks = 0
+
+    def closer(self, picture: NDArray[np.uint8], coarse: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.close_looks += 1
+        return super().closer(picture, coarse)
+
+
+@pytest.mark.data
+def test_a_films_near_face_is_found_in_every_frame_with_few_close_looks(
+    yunet_file: Path, portrait: NDArray[np.uint8]
+) -> None:
+    yunet = CountingYuNet(yunet_file)
+    detect = detect_in_film(yunet)
+    frames = film_of(portrait, 690, 2 * CLOSE_LOOK_EVERY)
+    for frame in frames:
+        (face,) = detect(frame)
+        (wanted,) = YuNetDetector.detect(yunet, frame)
+        assert face.box.iou(wanted.box) > 0.8
+    assert yunet.close_looks - len(frames) <= 3  # the film's, without the one of each `detect`
+
+
+@pytest.mark.data
+def test_a_films_far_face_is_looked_for_closely_in_every_frame(
+    yunet: YuNetDetector, portrait: NDArray[np.uint8]
+) -> None:
+    detect = detect_in_film(yunet)
+    assert [len(detect(frame)) for frame in film_of(portrait, 100, 2 * CLOSE_LOOK_EVERY)] == [1] * 2 * CLOSE_LOOK_EVERY
+
+
+@pytest.mark.data
+def test_who_enters_a_film_near_is_found_at_once_and_far_within_a_few_frames(
+    yunet: YuNetDetector, portrait: NDArray[np.uint8]
+) -> None:
+    empty = np.full((720, 1280, 3), 120, np.uint8)
+    (near,), (far,) = film_of(portrait, 690, 1), film_of(portrait, 100, 1)
+    detect = detect_in_film(yunet)
+    assert [len(detect(frame)) for frame in (empty, near)] == [0, 1]
+    detect = detect_in_film(yunet)
+    found = [len(detect(frame)) for frame in (empty, *[far] * CLOSE_LOOK_EVERY)]
+    assert (found[0], found[-1]) == (0, 1)
+
+
+def test_a_detector_without_films_is_asked_for_each_frame() -> None:
+    haar = HaarDetector()
+    assert detect_in_film(haar) == haar.detect
 
 
 @pytest.mark.data

@@ -13,9 +13,12 @@ from mien.video import AnalysedFrame, VideoReader, VideoWriter, analyse
 from tests.unit.mien.scripted_triton import OneFaceDetector, ScriptedTriton
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mien.faces import Face
 
 LIMIT = 1_000_000
 FRAMES, FPS = 60, 10
@@ -114,6 +117,27 @@ def test_frames_are_batched(tmp_path: Path, client: EmotionClient, scripted: Scr
     with VideoReader(written(tmp_path / "a.mp4"), LIMIT) as reader, client:
         list(analyse(client, reader))
     assert sorted(request.inputs[0].shape[0] for request, _ in scripted.requests) == [12, 16, 16, 16]
+
+
+class FilmOnlyDetector(OneFaceDetector):
+    """Finds a face in films alone."""
+
+    def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
+        return []
+
+    def film(self) -> Callable[[NDArray[np.uint8]], list[Face]]:
+        return super().detect
+
+
+@pytest.mark.parametrize(("fps", "faces"), [(None, 1), (2, 0)])
+def test_frames_close_in_time_are_searched_as_a_film(
+    tmp_path: Path, scripted: ScriptedTriton, fps: float | None, faces: int
+) -> None:
+    with (
+        VideoReader(written(tmp_path / "a.mp4"), LIMIT, fps) as reader,
+        EmotionClient(scripted.endpoint, detector=FilmOnlyDetector()) as client,
+    ):
+        assert {len(item.faces) for item in analyse(client, reader)} == {faces}
 
 
 def test_a_server_that_dies_midway_leaves_the_frames_before(
