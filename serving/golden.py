@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from serving.repository import ModelRepository
 
 GOLDEN_NAME = "golden.npz"
+
+# What NumPy raises for files of another kind; AttributeError for an array that is none of several, TypeError for a
+# tolerance that is no number.
+_NOT_GOLDEN = (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +57,14 @@ def read_golden(repository: ModelRepository, ensemble: EnsembleSpec, release: in
     """The golden inputs of a release in `repository`: in its file they are called like the ensemble's input.
 
     Raises:
-        PromotionError: it has none.
+        PromotionError: it has none, or the file holds something else; a pickle in it is never opened.
     """
     path = repository.path / ensemble.name / str(release) / GOLDEN_NAME
     if not path.exists():
         raise PromotionError(f"{path} is missing: nothing shows what the release must answer. Export it again.")
-    with np.load(path) as content:
-        inputs = content[ensemble.input.name.lower()]
-        return Golden(inputs, content["probabilities"], float(content["tolerance"]))
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            inputs = content[ensemble.input.name.lower()]
+            return Golden(inputs, content["probabilities"], float(content["tolerance"]))
+    except _NOT_GOLDEN as error:
+        raise PromotionError(f"{path} holds no golden inputs: {error}. Export the release again.") from error

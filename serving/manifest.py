@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime  # noqa: TC003 - pydantic reads the annotations at run time
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from serving.errors import RepositoryError
 
 MANIFEST_NAME = "manifest.json"
+
+_FILE_DEPTH = 3
+"""Least number of parts of a file's path: model, version, name."""
 
 VersionNumber = Annotated[int, Field(ge=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -26,6 +29,7 @@ def _inside(path: str) -> str:
 
 
 RepositoryPath = Annotated[str, AfterValidator(_inside)]
+ModelName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 
 
 class Dataset(BaseModel):
@@ -58,10 +62,10 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     schema_version: Literal[1] = Field(alias="schema")
-    ensemble: str
+    ensemble: ModelName
     release: VersionNumber
-    members: dict[str, VersionNumber]
-    twins: dict[str, VersionNumber] = {}
+    members: dict[ModelName, VersionNumber]
+    twins: dict[ModelName, VersionNumber] = {}
     files: dict[RepositoryPath, Sha256]
     labels: tuple[str, ...]
     dataset: Dataset
@@ -69,6 +73,23 @@ class Manifest(BaseModel):
     created_at: datetime
     created_by: str
     provenance: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _check_files(self) -> Self:
+        """A release consists of its models' versions: it must not bring configurations, or change another release.
+
+        And each model has a file at least, or what is served would be held against nothing.
+        """
+        folders = {(name, str(version)) for name, version in {**self.members, **self.twins}.items()}
+        folders.add((self.ensemble, str(self.release)))
+        for name in self.files:
+            parts = PurePosixPath(name).parts
+            if parts[:2] not in folders or len(parts) < _FILE_DEPTH:
+                raise ValueError(f"{name} is no file of a version of this release")
+        named = {PurePosixPath(name).parts[0] for name in self.files}
+        if missing := sorted({*self.members, *self.twins} - named):
+            raise ValueError(f"no file of {missing[0]} is named")
+        return self
 
     @property
     def content(self) -> set[tuple[str, str]]:
@@ -99,7 +120,7 @@ class Manifest(BaseModel):
         """Hold every file against its digest.
 
         Raises:
-            RepositoryError: a file is missing or differs.
+            RepositoryError: a file is missing or differs, or there is one that the manifest does not name.
         """
         for name, expected in self.files.items():
             path = repository / name
@@ -112,6 +133,18 @@ class Manifest(BaseModel):
                 raise RepositoryError(
                     f"{path} is damaged: its SHA-256 is {found}, the manifest of release {self.release} of"
                     f" {self.ensemble} says {expected}. {_REMEDY}"
+                )
+        for model, version in {**self.members, **self.twins, self.ensemble: self.release}.items():
+            self._check_folder(repository, PurePosixPath(model, str(version)))
+
+    def _check_folder(self, repository: Path, folder: PurePosixPath) -> None:
+        """A model may read what lies beside it."""
+        for path in (repository / folder).rglob("*"):
+            name = path.relative_to(repository).as_posix()
+            if path.is_file() and name not in self.files and path.name != MANIFEST_NAME:
+                raise RepositoryError(
+                    f"{path} is no part of release {self.release} of {self.ensemble}: its manifest does not name it."
+                    f" {_REMEDY}"
                 )
 
 

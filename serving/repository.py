@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from mien.contract import ENSEMBLES, VARIANTS, EnsembleSpec
 from serving.configuration import CONFIG_NAME, read_config
 from serving.errors import RepositoryError
+from serving.foreign_code import check_configs
 from serving.manifest import MANIFEST_NAME, Manifest, read_manifest
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ class ModelRepository:
             the manifest of the release.
 
         Raises:
-            RepositoryError: there is no such release, a file is missing or damaged, or manifest and contract disagree.
+            RepositoryError: there is no such release, a file is missing, damaged or unknown, manifest and contract
+                disagree, or a configuration names other code than the contract.
         """
         if release not in self.releases(ensemble) and self.releases(ensemble):
             raise RepositoryError(
@@ -119,6 +121,9 @@ class ModelRepository:
                 f" says {list(ensemble.labels)}. Another contract needs an ensemble of another name."
             )
         manifest.verify_files(self.path)
+        for model in (*manifest.members, *manifest.twins, ensemble.name):
+            if (self.path / model / CONFIG_NAME).exists():  # where releases are staged, they have none yet
+                check_configs(self.path / model)
         return manifest
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import warnings
 import zipfile
 from collections import Counter
@@ -34,6 +35,10 @@ SIZE = PIXELS.shape[0]
 """Side of a face as it is kept, in pixels."""
 
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".tif", ".tiff"})
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "TIFF")
+"""Pillow's names of these. It goes by the content: a file of another kind, such as EPS, for which it would start
+Ghostscript, may be called anything."""
+
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 _FER_CSV = ("icml_face_data.csv", "fer2013.csv")
 _SPLITS: Mapping[str, str] = {
@@ -123,6 +128,9 @@ class _Directory:
                 yield file.relative_to(self._root).as_posix()
 
     def read(self, name: str) -> bytes:
+        if Path(name).is_absolute() or os.path.normpath(name).startswith(".."):
+            message = "leads out of the dataset"
+            raise ValueError(message)
         return (self._root / name).read_bytes()
 
 
@@ -194,7 +202,7 @@ def decode(data: bytes) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     Raises:
         OSError, ValueError, SyntaxError: as Pillow raises them, if it is no picture, truncated, or of 16 bits.
     """
-    with Image.open(io.BytesIO(data)) as picture:
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
         if picture.mode not in _MODES:
             message = f"pixels of kind {picture.mode}; 8 bits are needed"
             raise ValueError(message)

@@ -30,7 +30,7 @@ def make_repository(tmp_path: Path) -> MakeRepository:
         for model in ("emotion_preprocess", "emotion_classifier"):
             version = root / model / str(release)
             version.mkdir(parents=True)
-            (root / model / "config.pbtxt").write_text(f'name: "{model}"')
+            (root / model / "config.pbtxt").write_text(f'name: "{model}" backend: "onnxruntime"')
             (version / "model.onnx").write_bytes(weights)
             files[f"{model}/{release}/model.onnx"] = hashlib.sha256(weights).hexdigest()
         (root / "emotion" / str(release)).mkdir(parents=True)

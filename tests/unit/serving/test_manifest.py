@@ -61,6 +61,8 @@ def test_missing_manifest_says_how_to_make_one(tmp_path: Path) -> None:
         ("files", {"/etc/passwd": "0" * 64}),
         ("files", {"emotion/1/model.onnx": "short"}),
         ("created_at", "yesterday"),
+        ("twins", {"../../elsewhere": 1}),
+        ("ensemble", "/emotion"),
     ],
 )
 def test_wrong_field_is_named(repository: Path, field: str, value: object) -> None:
@@ -74,4 +76,23 @@ def test_file_that_is_not_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     path.write_text("{")
     with pytest.raises(RepositoryError, match="not a release's manifest"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        ({"emotion_classifier/config.pbtxt": "0" * 64}, "no file of a version of this release"),
+        ({"emotion_classifier/7/model.onnx": "0" * 64}, "no file of a version of this release"),
+        ({"elsewhere/1/model.onnx": "0" * 64}, "no file of a version of this release"),
+        ({"model.onnx": "0" * 64}, "no file of a version of this release"),
+        ({}, "no file of emotion_classifier is named"),
+    ],
+)
+def test_manifest_names_the_files_of_its_models_versions_alone(
+    repository: Path, files: dict[str, str], complaint: str
+) -> None:
+    path = manifest_path(repository)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"files": files}))
+    with pytest.raises(RepositoryError, match=complaint):
         read_manifest(path)

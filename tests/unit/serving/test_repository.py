@@ -57,8 +57,19 @@ def test_manifest_that_contradicts_is_refused(
 ) -> None:
     folder = make_repository("repository")
     path = folder / "emotion" / "1" / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    manifest = json.loads(path.read_text()) | change
+    if "members" in change:
+        (folder / "emotion_classifier" / "1").rename(folder / "emotion_classifier" / "2")
+        manifest["files"]["emotion_classifier/2/model.onnx"] = manifest["files"].pop("emotion_classifier/1/model.onnx")
+    path.write_text(json.dumps(manifest))
     with pytest.raises(RepositoryError, match=complaint):
+        ModelRepository(folder).verify(EMOTION)
+
+
+def test_a_file_that_the_manifest_does_not_name_is_refused(make_repository: MakeRepository) -> None:
+    folder = make_repository("repository")
+    (folder / "emotion_classifier" / "1" / "weights.bin").write_bytes(b"read by the model")
+    with pytest.raises(RepositoryError, match=r"weights.bin is no part of release 1"):
         ModelRepository(folder).verify(EMOTION)
 
 

@@ -192,3 +192,26 @@ def test_a_class_too_small_to_hold_out(tmp_path: Path) -> None:
     assert "10% of each class cannot be held out of 7 faces" in message_of(
         write_tree(tmp_path, per_class=1, splits=("train/Training",))
     )
+
+
+def test_a_file_is_read_as_what_it_holds_and_only_if_that_is_a_picture(tree: Path) -> None:
+    """Pillow would start Ghostscript for a PostScript file, whatever it is called."""
+    program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 48 48\n%%EndComments\n(x) print\n"
+    (tree / "train/happy/program.png").write_bytes(program)
+
+    (problem,) = sources.read(tree).problems()
+
+    assert "1 unreadable: train/happy/program.png: cannot identify image file" in problem.message
+
+
+@pytest.mark.parametrize("name", ["../outside.png", "{folder}/outside.png", "inside/../../outside.png"])
+def test_a_table_names_no_picture_outside_its_dataset(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    (tmp_path / "outside.png").write_bytes(png(picture(0)))
+    (folder / "faces.csv").write_text(f"path,label\n{name.format(folder=tmp_path)},happy\n")
+
+    reading = sources.read(folder)
+
+    assert not reading.faces
+    assert list(reading.unreadable.values()) == ["leads out of the dataset"]
