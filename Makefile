@@ -68,7 +68,10 @@ bench: install ## What serving costs, beside ONNX Runtime in process; PEERS=1: a
 	@$(if $(DATA),$(RUN) -m benchmarks.quantization "$(DATA)")
 
 # ---- checks -------------------------------------------------------------------------------------------------------------
-.PHONY: check k8s-check test test-long faults faults-selftest clean
+# Each has a lock of its own.
+LOCKED_PROJECTS := . serving/local_triton k8s/checks $(wildcard benchmarks/peers/environments/*)
+
+.PHONY: check secrets audit sbom k8s-check test test-long faults faults-selftest clean
 check: install-checks ## Format, lint, types, unit tests: what CI and the pre-commit hook run first
 	@$(UV) lock --check --quiet
 	@$(UV) lock --check --quiet --project serving/local_triton
@@ -77,6 +80,25 @@ check: install-checks ## Format, lint, types, unit tests: what CI and the pre-co
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@$(PYTEST) tests/unit
+
+secrets: install ## Nothing that looks like a key, a password or a token is in git, but for what .secrets.baseline knows
+	@git ls-files -z | xargs -0 .venv/bin/detect-secrets-hook --baseline .secrets.baseline
+
+audit: $(UV) python ## Known vulnerabilities of what the locks name, asked of osv.dev; needs the network
+	@for project in $(LOCKED_PROJECTS); do \
+	  $(UV) audit --quiet --locked --preview-features audit-command --project $$project $(AUDIT) && continue; status=$$?; \
+	  test $$status = 1 && echo "A package of $$project/uv.lock is vulnerable. What to do: docs/security.md." >&2 \
+	    || echo "The lock of $$project was not audited: osv.dev cannot be reached. On a machine that reaches it: make audit; a mirror: AUDIT=\"--service-url URL\"." >&2; \
+	  exit $$status; \
+	done; echo "No known vulnerability in the locks of: $(LOCKED_PROJECTS)"
+
+sbom: $(UV) python ## Bills of materials of the locks, CycloneDX 1.5 with every file's SHA-256, into dist/sbom
+	@mkdir -p dist/sbom
+	@for project in $(LOCKED_PROJECTS); do \
+	  file=dist/sbom/$$(test $$project = . && echo mien || echo $${project//\//-}).cdx.json; \
+	  $(UV) export --quiet --locked --preview-features sbom-export --format cyclonedx1.5 --all-extras --all-groups --project $$project --output-file $$file; \
+	  echo $$file; \
+	done
 
 k8s-check: install-checks ## Manifests and images: they build, keep their schemas and our policies; checkov and hadolint agree
 	@$(PYTEST) tests/unit/k8s
