@@ -68,9 +68,8 @@ class InProcess:
 class SyncSdk:
     """Our ensemble, by threads that share one `EmotionClient`."""
 
-    name = "Mien, SDK, threads"
-
     def __init__(self, client: EmotionClient) -> None:
+        self.name = "Mien, SDK, gathered" if client.settings.gather else "Mien, SDK, threads"
         self._client = client
 
     def latency_ms(self, faces: Faces, seconds: float) -> float:

@@ -24,21 +24,23 @@ mpl.use("Agg")
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 PLOT = "pictures/benchmark.svg"
+OUR_NAME = "Mien, "
+"""What the names of our own ways begin with."""
 OURS, LIMIT_COLOUR, THEIRS = "#2a6f97", "#9a9a9a", "#c9ada7"
 
 
 def show(result: dict[str, Any], console: Console) -> None:
     """Print the result."""
     console.print(f"{result['date']} · {result['machine']}\n{result['software']}\n{result['settings']}")
-    head, *rows = _comparison(result["figures"])
-    table = Table(*head, box=box.SIMPLE)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-    table = Table("Mien", "median (least-most)", box=box.SIMPLE)
-    for row in _own(result):
-        table.add_row(*row)
-    console.print(table)
+    tables: list[list[tuple[str, ...]]] = [list(_comparison(result["figures"]))]
+    tables.append([("Mien", "median (least-most)"), *_own(result)])
+    if result["peers"]:
+        tables.append(list(_ahead(result)))
+    for head, *rows in tables:
+        shown = Table(*head, box=box.SIMPLE)
+        for row in rows:
+            shown.add_row(*row)
+        console.print(shown)
     for name, text in result["peers"].items():
         console.print(f"{name}: {text}")
     for note in result["notes"]:
@@ -82,7 +84,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
 def _colour(name: str, names: list[str]) -> str:
     if name == names[0]:
         return LIMIT_COLOUR
-    return OURS if name.startswith("Mien") else THEIRS
+    return OURS if name.startswith(OUR_NAME) else THEIRS
 
 
 def _comparison(figures: Figures) -> Iterator[tuple[str, ...]]:
@@ -102,16 +104,22 @@ def _own(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     limit, sdk, *_ = figures
     over = [mine - least for mine, least in zip(figures[sdk][LATENCY], figures[limit][LATENCY], strict=True)]
     yield "1 caller, p50 over in process, ms", Spread.of(over).text()
-    for name in result["peers"]:
-        for figure in (figure for figure in figures[limit] if figure != LATENCY):
-            yield (
-                f"{figure.split(',')[0]}, ahead of {name}",
-                Spread.of(ratios(figures, sdk, name, figure)).text(" times"),
-            )
     for name, values in result["ours"].items():
         yield name, Spread.of(values).text()
     for process, size in result["resident MiB"].items():
         yield f"memory of {process}, MiB", f"{size:.0f}"
+
+
+def _ahead(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The head and rows: how many times a peer's throughput each of our ways has."""
+    figures: Figures = result["figures"]
+    ours = [name for name in figures if name.startswith(OUR_NAME)]
+    workloads = [figure for figure in next(iter(figures.values())) if figure != LATENCY]
+    yield "times the throughput of", *(name.removeprefix(OUR_NAME) for name in ours)
+    for figure in workloads:
+        for peer in result["peers"]:
+            spreads = [Spread.of(ratios(figures, name, peer, figure)).text() for name in ours]
+            yield f"{peer}, {figure.split(',')[0]}", *spreads
 
 
 def _markdown(result: dict[str, Any]) -> str:
@@ -126,6 +134,8 @@ def _markdown(result: dict[str, Any]) -> str:
         *table(("Mien", "median (least-most)"), list(_own(result))),
     ]
     if result["peers"]:
+        head, *rows = _ahead(result)
+        lines += ["", *table(head, rows)]
         lines += ["", *table(("peer", "versions; the way that served most"), list(result["peers"].items()))]
     lines += [f"\n{note}" for note in result["notes"]]
     return "\n".join(lines)

@@ -84,7 +84,9 @@ def run(options: Options, console: Console) -> dict[str, Any]:
         server = stack.enter_context(TritonServer(settings))
         ours.add("server start to first answer, s", time.perf_counter() - begin)
         client = stack.enter_context(EmotionClient(server.endpoint))
-        contestants: list[Contestant] = [InProcess(*files), SyncSdk(client), AsyncSdk(server.endpoint)]
+        gathering = stack.enter_context(EmotionClient(ClientSettings(endpoints=server.endpoint, gather=True)))
+        contestants: list[Contestant] = [InProcess(*files), SyncSdk(client), SyncSdk(gathering)]
+        contestants.append(AsyncSdk(server.endpoint))
         try:
             contestants.append(Independent(PerfAnalyzer(), server.endpoint))
         except EnvironmentMissingError as error:

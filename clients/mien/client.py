@@ -15,6 +15,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from mien import channel, status
 from mien.errors import InferenceError, MienError
+from mien.gathering import TaskGatherer, ThreadGatherer
 from mien.hooks import Hooks
 from mien.inference import set_queue_timeout
 from mien.procedures import Aside, Procedures, Requests, Work
@@ -68,6 +69,11 @@ class _Client:
         """Of the channel to the candidate: gRPC knows retries of a channel, not of a call."""
         return self._settings.model_copy(update={"retry_attempts": 1})
 
+    def _is_gathered(self, step: Requests) -> bool:
+        """Whether it may go together with others; what is on trial is not mixed with what is asked for."""
+        alone = not self._settings.gather or step.candidate
+        return not alone and step.method == "ModelInfer" and len(step.messages) == 1
+
     def _check_open(self) -> None:
         if self._is_closed:
             raise InferenceError("This client is closed; make a new one.")
@@ -117,6 +123,7 @@ class EmotionClient(_Client):
             self._channels.append(channel.open_channel(self._settings_without_retries))
         self._stubs = [service_pb2_grpc.GRPCInferenceServiceStub(opened) for opened in self._channels]
         self._aside = ThreadPoolExecutor(SHADOWS_IN_FLIGHT, "mien-shadow")
+        self._send_gathered = ThreadGatherer(self._send_one)
 
     def __enter__(self) -> Self:
         return self
@@ -227,6 +234,8 @@ class EmotionClient(_Client):
                 self._aside.submit(self._run_aside, step.procedure)
             return None
         try:
+            if self._is_gathered(step):
+                return self._send_gathered(step)
             return self._send_one(step) if len(step.messages) == 1 else self._send_many(step)
         except grpc.RpcError as error:
             raise self._translate(error, step) from error
@@ -278,6 +287,7 @@ class AsyncEmotionClient(_Client):
         self._channels: list[grpc.aio.Channel] = []
         self._stubs: dict[bool, service_pb2_grpc.GRPCInferenceServiceStub] = {}
         self._aside: set[asyncio.Task[None]] = set()
+        self._send_gathered = TaskGatherer(self._send)
 
     async def __aenter__(self) -> Self:
         return self
@@ -364,7 +374,7 @@ class AsyncEmotionClient(_Client):
             task.add_done_callback(self._aside.discard)
             return None
         try:
-            return await self._send(step)
+            return await (self._send_gathered(step) if self._is_gathered(step) else self._send(step))
         except grpc.RpcError as error:
             raise self._translate(error, step) from error
         except grpc.aio.UsageError as error:  # what grpc raises for a channel that another task has just closed

@@ -18,7 +18,8 @@ class Deadline:
         if not seconds > 0:
             raise SettingsError(f"deadline_s is {seconds!r}: give a number of seconds above 0.")
         self.seconds = seconds
-        self._end = time.monotonic() + seconds
+        self.end = time.monotonic() + seconds
+        """By `time.monotonic`."""
 
     def remaining_s(self) -> float:
         """Seconds left, more than 0.
@@ -26,12 +27,20 @@ class Deadline:
         Raises:
             DeadlineExceededError: there are none.
         """
-        left = self._end - time.monotonic()
+        left = self.end - time.monotonic()
         if left <= 0:
             raise DeadlineExceededError(
                 f"The call was not over within {self.seconds:g} s; allow more time (deadline_s) or give it less to do."
             )
         return left
+
+    def check(self) -> None:
+        """Nothing, if there is time left.
+
+        Raises:
+            DeadlineExceededError: there is none.
+        """
+        self.remaining_s()
 
     def half(self) -> Deadline:
         """A deadline for a first try, which leaves as much time for a second one.

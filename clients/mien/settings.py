@@ -72,6 +72,11 @@ class ClientSettings(BaseSettings):
     retry_attempts: int = Field(
         default=5, ge=1, le=5, description="Most attempts of one request, the first included; gRPC allows up to 5."
     )
+    gather: bool = Field(
+        default=False,
+        description="Send together what several threads or tasks ask for while two requests are under way: more faces "
+        "a second for many callers of one face each. Such a request goes by the id of the first of them.",
+    )
     max_message_bytes: int = Field(
         default=16 * 2**20, ge=2 * 2**20, description="Largest gRPC message sent or received."
     )

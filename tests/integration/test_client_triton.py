@@ -59,6 +59,24 @@ def client(settings: ClientSettings) -> Iterator[EmotionClient]:
         yield client
 
 
+def test_gathered_calls_of_many_threads_get_their_own_rows(client: EmotionClient, settings: ClientSettings) -> None:
+    faces = noise(48)
+    wanted = client.classify(faces).probabilities
+    found = np.zeros_like(wanted)
+
+    def call(gathering: EmotionClient, caller: int) -> None:
+        for row in range(caller, len(faces), 16):
+            found[row] = gathering.classify(faces[row : row + 1]).probabilities[0]
+
+    with EmotionClient(settings.model_copy(update={"gather": True})) as gathering:
+        callers = [threading.Thread(target=call, args=(gathering, caller)) for caller in range(16)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+    np.testing.assert_allclose(found, wanted, atol=1e-5)  # float32, summed in another order in batches of another size
+
+
 def test_rows_are_probabilities_and_name_their_release(client: EmotionClient) -> None:
     answer = client.classify(noise(3))
     assert answer.labels == EMOTION.labels

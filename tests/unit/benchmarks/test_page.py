@@ -47,7 +47,7 @@ def test_the_page_holds_the_newest_result(tmp_path: Path, result: dict[str, Any]
     assert text.endswith("After.\n")
     row = "| Mien, SDK | 2.20 (2.00-2.40) | 535 (350-720) | 0.75 (0.50-1.00) | 705 (700-710) | 1.00 (1.00-1.00) |"
     assert text.count(row) == 1
-    assert "| 16 x 1, ahead of BentoML | 4.75 times (3.50-6.00) |" in text
+    assert "| BentoML, 16 x 1 | 4.75 (3.50-6.00) |" in text
     assert "LitServe is left out" in text
     assert (tmp_path / page.PLOT).read_text().lstrip().startswith("<?xml")
 
