@@ -1,4 +1,4 @@
-"""The networks by name. Each takes levels 0..255, grey or RGB, and gives logits; its first layer scales them."""
+"""The networks by name. Each takes what its ensemble's preprocessing gives, which its first layer scales; gives logits."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import keras
 from keras import KerasTensor, layers
 
-from mien.contract import EMOTION, EMOTION_LABELS, EMOTION_RGB96, PIXELS
-from training import transfer
+from mien.contract import EMOTION, EMOTION_LABELS, EMOTION_RGB96, PIXELS, SPEECH_EMOTION
+from training import speech_networks, transfer
+from training.blocks import conv_bn, conv_bn_relu, logits
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def vgg(width: int, dropout: float) -> keras.Model:
     """
     inputs, x = _scaled_input()
     for stage in range(4):
-        x = _conv_bn_relu(x, width << stage)
-        x = _conv_bn_relu(x, width << stage)
+        x = conv_bn_relu(x, width << stage)
+        x = conv_bn_relu(x, width << stage)
         x = layers.MaxPooling2D()(x)
     return keras.Model(inputs, _head(x, dropout))
 
@@ -52,9 +53,9 @@ def vgg(width: int, dropout: float) -> keras.Model:
 def vgg_small(dropout: float) -> keras.Model:
     """Like `vgg`, but the first convolution halves the picture: most of a step's time on a CPU goes into full size."""
     inputs, x = _scaled_input()
-    x = _conv_bn_relu(x, 32, strides=2)
+    x = conv_bn_relu(x, 32, strides=2)
     for index, filters in enumerate((32, 64, 64, 128, 128)):
-        x = _conv_bn_relu(x, filters)
+        x = conv_bn_relu(x, filters)
         if index % 2 == 0:
             x = layers.MaxPooling2D()(x)
     return keras.Model(inputs, _head(x, dropout))
@@ -69,7 +70,7 @@ def se_resnet(width: int, blocks: Sequence[int], dropout: float) -> keras.Model:
         dropout: share of the pooled features that is dropped while training.
     """
     inputs, x = _scaled_input()
-    x = _conv_bn_relu(x, width)
+    x = conv_bn_relu(x, width)
     for stage, count in enumerate(blocks):
         for block in range(count):
             x = _se_block(x, width << stage, strides=2 if stage and not block else 1)
@@ -90,7 +91,7 @@ def three_block(dropout: float) -> keras.Model:
         x = layers.MaxPooling2D()(x)
         x = layers.Dropout(share * dropout)(x)
     x = layers.Dense(256, activation="relu")(layers.Flatten()(x))
-    return keras.Model(inputs, _logits(layers.Dropout(dropout)(x)))
+    return keras.Model(inputs, logits(layers.Dropout(dropout)(x), len(EMOTION_LABELS)))
 
 
 def deepfer(dropout: float) -> keras.Model:
@@ -108,7 +109,7 @@ def deepfer(dropout: float) -> keras.Model:
         x = layers.Dropout(dropout / 2)(x)
     x = layers.Dense(256, activation="relu")(layers.Flatten()(x))
     x = layers.Dropout(dropout)(layers.BatchNormalization()(x))
-    return keras.Model(inputs, _logits(x))
+    return keras.Model(inputs, logits(x, len(EMOTION_LABELS)))
 
 
 NETWORKS = {
@@ -124,6 +125,7 @@ NETWORKS = {
     "three_block": Network(three_block, "three blocks and a dense layer, as widely used with FER-2013"),
     "deepfer": Network(deepfer, "DeepFER's CNN"),
     "resnet50v2": Network(transfer.resnet50v2, "ResNet50V2 in colour, to start from ImageNet's weights", EMOTION_RGB96),
+    "speech_crnn": Network(speech_networks.crnn, "convolutions, then a recurrent layer, of a voice", SPEECH_EMOTION),
 }
 """The networks by name."""
 
@@ -136,8 +138,7 @@ def build(name: str, dropout: float = 0.0) -> keras.Model:
         dropout: the network's dropout rate while training.
 
     Returns:
-        A model, named `name`, from the float32 levels 0..255 that its ensemble's classifier takes, (N, 48, 48, 1) grey
-        or (N, 96, 96, 3) RGB, to (N, 7) float32 logits.
+        A model, named `name`, from what its ensemble's classifier takes, float32, to (N, K) float32 logits.
 
     Raises:
         TrainingError: there is no network of that name.
@@ -181,34 +182,20 @@ def _scaled_input() -> tuple[KerasTensor, KerasTensor]:
     return inputs, layers.Rescaling(1 / 64, offset=-2.0)(inputs)
 
 
-def _conv_bn(x: KerasTensor, filters: int, size: int = 3, strides: int = 1) -> KerasTensor:
-    x = layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
-
-
-def _conv_bn_relu(x: KerasTensor, filters: int, strides: int = 1) -> KerasTensor:
-    return layers.Activation("relu")(_conv_bn(x, filters, strides=strides))
-
-
 def _conv_relu_bn(x: KerasTensor, filters: int) -> KerasTensor:
     return layers.BatchNormalization()(layers.Conv2D(filters, 3, padding="same", activation="relu")(x))
 
 
 def _se_block(x: KerasTensor, filters: int, strides: int) -> KerasTensor:
-    branch = _conv_bn(_conv_bn_relu(x, filters, strides), filters)
+    branch = conv_bn(conv_bn_relu(x, filters, strides), filters)
     weights = layers.GlobalAveragePooling2D(keepdims=True)(branch)
     weights = layers.Conv2D(filters // 8, 1, activation="relu")(weights)
     weights = layers.Conv2D(filters, 1, activation="sigmoid")(weights)
     branch = layers.Multiply()([branch, weights])
     if strides > 1 or x.shape[-1] != filters:
-        x = _conv_bn(x, filters, size=1, strides=strides)
+        x = conv_bn(x, filters, size=1, strides=strides)
     return layers.Activation("relu")(layers.Add()([x, branch]))
 
 
 def _head(x: KerasTensor, dropout: float) -> KerasTensor:
-    return _logits(layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x)))
-
-
-def _logits(x: KerasTensor) -> KerasTensor:
-    # float32 also under mixed precision: a softmax over half-precision logits loses the small probabilities.
-    return layers.Dense(len(EMOTION_LABELS), dtype="float32", name="logits")(x)
+    return logits(layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x)), len(EMOTION_LABELS))

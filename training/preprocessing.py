@@ -1,4 +1,4 @@
-"""From the contract's crops to what a network sees, as Keras layers: the ones trained with are the ones exported."""
+"""From what callers send to what a network sees, as Keras layers: the ones trained with are the ones exported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
-from mien.contract import FACES, PIXELS, PIXELS_RGB
+from mien.contract import AUDIO, FACES, LOG_MEL, PIXELS, PIXELS_RGB
+from training.spectrogram import LogMel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,8 +78,14 @@ def rgb96() -> keras.Model:
     return keras.Model(faces, ops.cast(faces, PIXELS_RGB.dtype.name), name="rgb96")
 
 
-PREPROCESSING: dict[TensorSpec, Callable[[], keras.Model]] = {PIXELS: grey48, PIXELS_RGB: rgb96}
-"""What makes each input of a network from crops."""
+def log_mel() -> keras.Model:
+    """The model `speech_preprocess`: samples (N, 48000) float32 -1..1 to mel bands (N, 151, 64) float32 dB, -80..0."""
+    audio = keras.Input(AUDIO.shape, dtype="float32", name=AUDIO.name)
+    return keras.Model(audio, LogMel(LOG_MEL.shape[1])(audio), name="log_mel")
+
+
+PREPROCESSING: dict[TensorSpec, Callable[[], keras.Model]] = {PIXELS: grey48, PIXELS_RGB: rgb96, LOG_MEL: log_mel}
+"""What makes each input of a network from what callers send."""
 
 
 def as_input(faces: KerasTensor, shape: tuple[int, int, int]) -> KerasTensor:

@@ -136,10 +136,41 @@ EMOTION_RGB96 = replace(
 )
 """`emotion` where a release's network takes colour: the same to a caller, other members behind it."""
 
+SAMPLE_RATE_HZ = 16_000
+"""Samples a second of the sound that `speech_emotion` takes."""
+
+WINDOW_S = 3.0
+"""Length of the stretch of speech that one answer is about; shorter speech is followed by zeros."""
+
+WINDOW_HOP_S = 1.5
+"""From one window of a longer recording to the next; its answer is the mean of theirs."""
+
+AUDIO = TensorSpec("AUDIO", "FP32", (int(WINDOW_S * SAMPLE_RATE_HZ),))
+"""Samples of one channel, -1..1; loudness makes no difference."""
+
+LOG_MEL = TensorSpec("LOG_MEL", "FP32", (151, 64))
+"""Energy of 64 mel bands every 20 ms, in dB below the loudest of the window, -80..0."""
+
+SPEECH_LABELS = ("angry", "boredom", "disgust", "fear", "happy", "neutral", "sad")
+"""The emotions of the Berlin Database of Emotional Speech. Faces have no boredom, speech no surprise."""
+
+SPEECH_PROBABILITIES = TensorSpec("PROBABILITIES", "FP32", (len(SPEECH_LABELS),))
+"""One probability a label of speech; a row sums to 1."""
+
+SPEECH_PREPROCESS = ModelSpec("speech_preprocess", AUDIO, LOG_MEL, "onnxruntime")
+SPEECH_CLASSIFIER = ModelSpec("speech_classifier", LOG_MEL, SPEECH_PROBABILITIES, "onnxruntime")
+
+SPEECH_EMOTION = EnsembleSpec(
+    name="speech_emotion",
+    members=(SPEECH_PREPROCESS, SPEECH_CLASSIFIER),
+    twins=(),
+    labels=SPEECH_LABELS,
+)
+
 ENSEMBLES = (EMOTION,)
 """Every ensemble this version knows, with the members of the shipped release."""
 
-VARIANTS = (EMOTION, EMOTION_RGB96)
+VARIANTS = (EMOTION, EMOTION_RGB96, SPEECH_EMOTION)
 """Every set of members that a release of an ensemble can have."""
 
 

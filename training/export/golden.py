@@ -1,20 +1,23 @@
-"""Synthetic faces and what a release must answer for them: the canary's question and expected answer."""
+"""Synthetic faces and voices, and what a release must answer for them: the canary's question and expected answer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from mien.contract import FACE_SIZE
+from mien.contract import AUDIO, FACE_SIZE, FACES, SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-GOLDEN_FACES = 8
+    from mien.contract import TensorSpec
+
+GOLDEN_EXAMPLES = 8
 """Enough to notice a wrong file or a wrong preprocessing; small enough to be kept in git."""
 
 
@@ -35,9 +38,46 @@ def synthetic_faces(count: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.stack([_draw_face(rng) for _ in range(count)])
 
 
-def save_golden(path: Path, faces: NDArray[np.uint8], probabilities: NDArray[np.float32], tolerance: float) -> None:
-    """Write `faces`, the `probabilities` that Keras gives for them and the largest difference allowed, as one npz."""
-    np.savez_compressed(path, faces=faces, probabilities=probabilities, tolerance=np.float32(tolerance))
+def synthetic_speech(count: int, seed: int = 0) -> NDArray[np.float32]:
+    """Make crude speech: syllables of a gliding tone with formants, with breath between them and a pause behind.
+
+    It has the harmonics, the onsets and the range of loudness of a voice, and nobody's voice has to be shipped.
+
+    Args:
+        count: how many windows.
+        seed: the same seed gives the same windows.
+
+    Returns:
+        (count, 48000) float32, -1..1.
+    """
+    rng = np.random.default_rng(seed)
+    return np.stack([_speak(rng) for _ in range(count)])
+
+
+SYNTHETIC: dict[TensorSpec, Callable[[int], NDArray[Any]]] = {FACES: synthetic_faces, AUDIO: synthetic_speech}
+"""What is sent to an ensemble for want of people, by its input."""
+
+
+def save_golden(path: Path, inputs: NDArray[Any], probabilities: NDArray[np.float32], tolerance: float) -> None:
+    """Write `inputs`, the `probabilities` that Keras gives for them and the largest difference allowed, as one npz."""
+    np.savez_compressed(path, inputs=inputs, probabilities=probabilities, tolerance=np.float32(tolerance))
+
+
+def _speak(rng: np.random.Generator) -> NDArray[np.float32]:
+    (samples,) = AUDIO.shape
+    time = np.arange(samples) / SAMPLE_RATE_HZ
+    rate, glide, depth = rng.uniform((2.5, 0.2, 0.05), (6, 1.5, 0.3))
+    pitch_hz = rng.uniform(90, 260) * (1 + depth * np.sin(2 * np.pi * glide * time + rng.uniform(0, 6)))
+    phase = 2 * np.pi * np.cumsum(pitch_hz) / SAMPLE_RATE_HZ
+    formants_hz, widths_hz = rng.uniform((300, 900, 2200), (900, 2200, 3400)), np.array([90, 130, 200])
+    voice = np.zeros(samples)
+    for harmonic in range(1, 21):
+        gain = np.sum(1 / (1 + ((harmonic * pitch_hz[:, None] - formants_hz) / widths_hz) ** 2), axis=1)
+        voice += gain / harmonic * np.sin(harmonic * phase)
+    syllables = np.clip(np.sin(2 * np.pi * rate * time), 0, 1) * (time < rng.uniform(1.5, 3.0))
+    voice *= syllables / np.abs(voice).max()
+    breath = rng.normal(0, rng.uniform(0.002, 0.01), samples)
+    return (rng.uniform(0.2, 0.9) * voice + breath).clip(-1, 1).astype(np.float32)
 
 
 def _draw_face(rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from mien.contract import LOG_MEL, PIXELS, PIXELS_RGB
 from training import networks, preprocessing
 from training.errors import ExportError, TrainingError
 from training.export import configs, golden
@@ -38,13 +39,13 @@ if TYPE_CHECKING:
 
     from mien.contract import EnsembleSpec, ModelSpec
 
-PIXELS_TOLERANCE = 1e-3
-"""Largest difference of a grey level (0..255) between formats."""
+FEATURES_TOLERANCE = {PIXELS: 1e-3, PIXELS_RGB: 1e-3, LOG_MEL: 1e-2}
+"""Largest difference between formats of what a network takes: of a level (0..255), of an energy in dB (-80..0)."""
 
 PROBABILITIES_TOLERANCE = 1e-5
 """Largest difference of a probability between formats."""
 
-PARITY_FACES = 1_000
+PARITY_EXAMPLES = 1_000
 
 ONNX_FILE = "model.onnx"
 SAVED_MODEL_DIRECTORY = "model.savedmodel"
@@ -164,33 +165,36 @@ def _write(
     directories = {model: stage / model / str(release) for model in _models(ensemble)}
     for directory in directories.values():
         directory.mkdir(parents=True)
-    (preprocess_spec, classifier_spec), (twin_spec,) = ensemble.members, ensemble.twins
+    preprocess_spec, classifier_spec = ensemble.members
     preprocess = preprocessing.PREPROCESSING[classifier_spec.input]()
     classifier = probabilities_model(candidate)
     preprocess_onnx = directories[preprocess_spec.name] / ONNX_FILE
     classifier_onnx = directories[classifier_spec.name] / ONNX_FILE
-    saved_model = directories[twin_spec.name] / SAVED_MODEL_DIRECTORY
     save_onnx(preprocess, preprocess_spec, preprocess_onnx)
     save_onnx(classifier, classifier_spec, classifier_onnx)
-    save_saved_model(classifier, twin_spec, saved_model)
 
-    faces = golden.synthetic_faces(PARITY_FACES)
-    pixels = preprocess.predict(faces, verbose=0)
-    probabilities = classifier.predict(pixels, verbose=0)
+    examples = golden.SYNTHETIC[ensemble.input](PARITY_EXAMPLES)
+    features = preprocess.predict(examples, verbose=0)
+    probabilities = classifier.predict(features, verbose=0)
     parity = {
         preprocess_spec.name: _parity(
-            preprocess_onnx, pixels, OnnxModel(preprocess_onnx).predict(faces), PIXELS_TOLERANCE
+            preprocess_onnx,
+            features,
+            OnnxModel(preprocess_onnx).predict(examples),
+            FEATURES_TOLERANCE[classifier_spec.input],
         ),
         classifier_spec.name: _parity(
-            classifier_onnx, probabilities, OnnxModel(classifier_onnx).predict(pixels), PROBABILITIES_TOLERANCE
-        ),
-        twin_spec.name: _parity(
-            saved_model, probabilities, _run_saved_model(saved_model, twin_spec, pixels), PROBABILITIES_TOLERANCE
+            classifier_onnx, probabilities, OnnxModel(classifier_onnx).predict(features), PROBABILITIES_TOLERANCE
         ),
     }
-    count = golden.GOLDEN_FACES
+    for twin in ensemble.twins:
+        path = directories[twin.name] / SAVED_MODEL_DIRECTORY
+        save_saved_model(classifier, twin, path)
+        answered = _run_saved_model(path, twin, features)
+        parity[twin.name] = _parity(path, probabilities, answered, PROBABILITIES_TOLERANCE)
+    count = golden.GOLDEN_EXAMPLES
     golden_file = directories[ensemble.name] / GOLDEN_FILE
-    golden.save_golden(golden_file, faces[:count], probabilities[:count], PROBABILITIES_TOLERANCE)
+    golden.save_golden(golden_file, examples[:count], probabilities[:count], PROBABILITIES_TOLERANCE)
 
     provenance = {
         **environment(),
@@ -198,7 +202,7 @@ def _write(
         "weights_sha256": sha256(candidate.weights),
         "temperature": candidate.temperature,
         "onnx_opset": OPSET,
-        "parity": {"faces": PARITY_FACES, "largest_difference": parity},
+        "parity": {"examples": PARITY_EXAMPLES, "largest_difference": parity},
         **candidate.provenance,
     }
     manifest = build_manifest(
@@ -231,9 +235,9 @@ def _parity(path: Path, expected: NDArray[np.float32], actual: NDArray[np.float3
     return difference
 
 
-def _run_saved_model(path: Path, spec: ModelSpec, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def _run_saved_model(path: Path, spec: ModelSpec, features: NDArray[np.float32]) -> NDArray[np.float32]:
     loaded = tf.saved_model.load(str(path))
-    outputs = loaded.signatures[SIGNATURE](**{spec.input.name: tf.constant(pixels)})
+    outputs = loaded.signatures[SIGNATURE](**{spec.input.name: tf.constant(features)})
     return np.asarray(outputs[spec.output.name])
 
 
