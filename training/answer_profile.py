@@ -14,7 +14,7 @@ import numpy as np
 from mien.contract import CONFIDENCE_BOUNDS, EMOTION_LABELS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,26 +39,26 @@ class AnswerProfile:
     mean_confidence: float
 
     @classmethod
-    def of_answers(cls, probabilities: NDArray[np.float32]) -> AnswerProfile:
-        """Of (N, 7) probabilities, N at least 1."""
+    def of_answers(cls, probabilities: NDArray[np.float32], names: Sequence[str] = EMOTION_LABELS) -> AnswerProfile:
+        """Of (N, K) probabilities of the labels `names`, N at least 1."""
         surest, labels = probabilities.max(axis=1), probabilities.argmax(axis=1)
         buckets = np.minimum(np.searchsorted(CONFIDENCE_BOUNDS, surest, side="left"), len(CONFIDENCE_BOUNDS) - 1)
-        by_label = np.bincount(labels, minlength=len(EMOTION_LABELS)) / len(probabilities)
+        by_label = np.bincount(labels, minlength=len(names)) / len(probabilities)
         by_bucket = np.bincount(buckets, minlength=len(CONFIDENCE_BOUNDS)) / len(probabilities)
         return cls(
             len(probabilities),
-            dict(zip(EMOTION_LABELS, by_label.tolist(), strict=True)),
+            dict(zip(names, by_label.tolist(), strict=True)),
             tuple(by_bucket.tolist()),
             float(surest.mean()),
         )
 
     @classmethod
-    def of_metrics(cls, metrics: Mapping[str, float]) -> AnswerProfile | None:
+    def of_metrics(cls, metrics: Mapping[str, float], names: Sequence[str] = EMOTION_LABELS) -> AnswerProfile | None:
         """The one that a release's manifest holds among its metrics; None if it holds none."""
         try:
             return cls(
                 int(metrics[_FACES]),
-                {label: metrics[_LABEL.format(label)] for label in EMOTION_LABELS},
+                {label: metrics[_LABEL.format(label)] for label in names},
                 tuple(metrics[_CONFIDENCE.format(bound)] for bound in CONFIDENCE_BOUNDS),
                 metrics[_MEAN],
             )

@@ -43,6 +43,10 @@ class AugmentationConfig:
     erased_pixels: tuple[float, float] = (4.0, 12.0)
     mixup: float = 0.2
 
+    def layer(self, seed: int) -> Augmentation:
+        """The changes as a layer."""
+        return Augmentation(self, seed)
+
 
 @keras.saving.register_keras_serializable(package="mien")
 class RandomGeometry(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
@@ -129,7 +133,7 @@ class RandomErasing(keras.layers.Layer):  # type: ignore[misc]  # Keras carries 
 
 @keras.saving.register_keras_serializable(package="mien")
 class Mixup(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """Blends each face, and its target, with the next one's in the batch (Zhang et al., 2018)."""
+    """Blends each example, and its target, with the next one's in the batch (Zhang et al., 2018)."""
 
     def __init__(self, alpha: float, seed: int) -> None:
         super().__init__(dtype="float32")
@@ -137,15 +141,15 @@ class Mixup(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(
-        self, images: KerasTensor, targets: KerasTensor, training: bool = False
+        self, examples: KerasTensor, targets: KerasTensor, training: bool = False
     ) -> tuple[KerasTensor, KerasTensor]:
-        """Blend a batch; `targets` are (N, classes) probabilities."""
+        """Blend a batch of any shape; `targets` are (N, classes) probabilities."""
         if not training:
-            return images, targets
-        share = keras.random.beta((ops.shape(images)[0], 1), self.alpha, self.alpha, seed=self.seed_generator)
-        share = ops.maximum(share, 1 - share)  # the face itself stays the larger part
-        wide = share[:, :, None, None]
-        blended = wide * images + (1 - wide) * ops.roll(images, 1, axis=0)
+            return examples, targets
+        share = keras.random.beta((ops.shape(examples)[0], 1), self.alpha, self.alpha, seed=self.seed_generator)
+        share = ops.maximum(share, 1 - share)  # the example itself stays the larger part
+        wide = ops.reshape(share, (-1, *[1] * (len(examples.shape) - 1)))
+        blended = wide * examples + (1 - wide) * ops.roll(examples, 1, axis=0)
         return blended, share * targets + (1 - share) * ops.roll(targets, 1, axis=0)
 
 

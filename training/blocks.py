@@ -16,9 +16,9 @@ def conv_bn(x: KerasTensor, filters: int, size: int = 3, strides: int = 1) -> Ke
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
 
 
-def conv_bn_relu(x: KerasTensor, filters: int, strides: int = 1) -> KerasTensor:
+def conv_bn_relu(x: KerasTensor, filters: int, size: int = 3, strides: int = 1) -> KerasTensor:
     """The same, and what is negative becomes 0."""
-    return layers.Activation("relu")(conv_bn(x, filters, strides=strides))
+    return layers.Activation("relu")(conv_bn(x, filters, size, strides))
 
 
 def logits(x: KerasTensor, classes: int) -> KerasTensor:

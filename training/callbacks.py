@@ -28,10 +28,10 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):  # type: ignore[misc]  # 
     """Evaluates and keeps the optimizer's averaged weights, with statistics for batch normalization of their own.
 
     Args:
-        batches: the faces that these statistics are taken from, (N, 48, 48, 1) uint8 each.
+        batches: the examples that these statistics are taken from, (N, …) each.
     """
 
-    def __init__(self, batches: Sequence[NDArray[np.uint8]]) -> None:
+    def __init__(self, batches: Sequence[NDArray[Any]]) -> None:
         super().__init__(swap_on_epoch=True)
         self._batches = batches
 

@@ -1,4 +1,4 @@
-"""A trained classifier of faces, whatever file it lies in: what evaluation, comparison and quantization ask."""
+"""A trained classifier, whatever file it lies in: what evaluation, comparison and quantization ask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 from scipy.special import softmax
 
-from mien.contract import EMOTION, VARIANTS, ModelSpec
+from mien.contract import EMOTION, VARIANTS
 from training import inputs
 from training.errors import TrainingError
 from training.export.manifest import sha256
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mien.contract import EnsembleSpec, ModelSpec
+    from training.inputs import Prepare
 
     Track = Callable[[Sequence[int], str], Iterable[int]]
 
@@ -50,8 +53,9 @@ class Classifier:
         path: the file it was read from.
         kind: ``ONNX`` or ``Keras weights``.
         parameters: how many numbers it has learnt.
-        input_shape: height, width and channels of what `run` takes.
-        run: gives one batch, (N, *input_shape) float32 levels 0..255, its (N, K) probabilities.
+        ensemble: what it is the last member of.
+        run: gives one batch of what that member takes, float32, its (N, K) probabilities.
+        prepare: makes such a batch from a dataset's examples.
         track: wraps the steps of a long task and shows them, given a description, as `rich.progress.track` does.
     """
 
@@ -59,8 +63,9 @@ class Classifier:
     path: Path
     kind: str
     parameters: int
-    input_shape: tuple[int, ...]
+    ensemble: EnsembleSpec
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    prepare: Prepare
     track: Track = untracked
 
     @property
@@ -68,21 +73,24 @@ class Classifier:
         """SHA-256 of the file."""
         return sha256(self.path)
 
-    def predict(self, images: NDArray[np.uint8], task: str = "Classifying") -> NDArray[np.float32]:
-        """Classify any number of faces.
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of what `run` takes, without the batch."""
+        return self.ensemble.members[-1].input.shape
+
+    def predict(self, examples: NDArray[Any], task: str = "Classifying") -> NDArray[np.float32]:
+        """Classify any number of examples.
 
         Args:
-            images: (N, 48, 48, 1) uint8 grey levels, enlarged for a network that takes more.
+            examples: a split's: (N, 48, 48, 1) uint8 grey levels, enlarged for a network that takes more, or (N, 48000)
+                float32 samples of speech.
             task: what the progress bar says.
 
         Returns:
             (N, K) probabilities.
         """
-        starts = range(0, len(images), BATCH_SIZE)
-        batches = [
-            self.run(inputs.as_input(images[i : i + BATCH_SIZE], self.input_shape)) for i in self.track(starts, task)
-        ]
-        return np.concatenate(batches)
+        starts = range(0, len(examples), BATCH_SIZE)
+        return np.concatenate([self.run(self.prepare(examples[i : i + BATCH_SIZE])) for i in self.track(starts, task)])
 
 
 def open_onnx(path: Path, name: str | None = None, track: Track = untracked) -> Classifier:
@@ -91,13 +99,14 @@ def open_onnx(path: Path, name: str | None = None, track: Track = untracked) -> 
     Raises:
         TrainingError: there is no such file, or it is no classifier of the contract.
     """
-    graph, spec = read_classifier(path)
+    graph, ensemble = read_classifier(path)
     try:
         model = OnnxModel(path)
     except _UNUSABLE as error:
         message = f"ONNX Runtime cannot run {path}: {str(error).splitlines()[0]}"
         raise TrainingError(message) from error
-    return Classifier(name or path.stem, path, "ONNX", stored_numbers(graph), spec.input.shape, model, track)
+    prepare = inputs.preparing(ensemble, path)
+    return Classifier(name or path.stem, path, "ONNX", stored_numbers(graph), ensemble, model, prepare, track)
 
 
 def open_weights(path: Path, network: str, track: Track = untracked) -> Classifier:
@@ -114,28 +123,32 @@ def open_weights(path: Path, network: str, track: Track = untracked) -> Classifi
     def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(softmax(model.predict_on_batch(batch), axis=1), np.float32)
 
-    shape = model.input_shape[1:]
-    return Classifier(f"{network} ({path.name})", path, "Keras weights", model.count_params(), shape, run, track)
+    ensemble = networks.find(network).ensemble
+    name, prepare = f"{network} ({path.name})", inputs.preparing(ensemble)
+    return Classifier(name, path, "Keras weights", model.count_params(), ensemble, run, prepare, track)
 
 
-def open_release(repository: Path, release: int, track: Track = untracked) -> Classifier:
-    """The classifier of a release in a model repository.
+def open_release(
+    repository: Path, release: int, track: Track = untracked, ensemble: EnsembleSpec = EMOTION
+) -> Classifier:
+    """The classifier of a release of `ensemble` in a model repository.
 
     Raises:
         TrainingError: the repository has no such release, or its file is no classifier of the contract.
     """
-    paths = [repository / variant.members[-1].name / str(release) / "model.onnx" for variant in VARIANTS]
+    variants = [variant for variant in VARIANTS if variant.name == ensemble.name]
+    paths = [repository / variant.members[-1].name / str(release) / "model.onnx" for variant in variants]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
-        there = sorted(int(folder.name) for folder in (repository / EMOTION.name).glob("[0-9]*"))
+        there = sorted(int(folder.name) for folder in (repository / ensemble.name).glob("[0-9]*"))
         listed = f"It has {', '.join(map(str, there))}." if there else "It has none."
         message = f"There is no release {release} in {repository}. {listed}"
         raise TrainingError(message)
     return replace(open_onnx(path, track=track), name=f"release {release}")
 
 
-def read_classifier(path: Path) -> tuple[onnx.GraphProto, ModelSpec]:
-    """The graph of an ONNX file and which of the contract's classifiers it is, by its tensors.
+def read_classifier(path: Path) -> tuple[onnx.GraphProto, EnsembleSpec]:
+    """The graph of an ONNX file and which of the contract's ensembles it can be the classifier of, by its tensors.
 
     Raises:
         TrainingError: there is no such file, it is no ONNX file, or its tensors are no classifier's.
@@ -150,11 +163,10 @@ def read_classifier(path: Path) -> tuple[onnx.GraphProto, ModelSpec]:
         raise TrainingError(message) from error
     weights = {constant.name for constant in graph.initializer}
     found = [_describe(value) for value in (*graph.input, *graph.output) if value.name not in weights]
-    known = {variant.members[-1]: _tensors(variant.members[-1]) for variant in VARIANTS}
-    for spec, expected in known.items():
-        if found == expected:
-            return graph, spec
-    listed = " or ".join(map(str, known.values()))
+    known = [_tensors(variant.members[-1]) for variant in VARIANTS]
+    if found in known:
+        return graph, VARIANTS[known.index(found)]
+    listed = " or ".join(map(str, known))
     message = f"{path} is no classifier: its tensors must be {listed}, without the batch; they are {found}."
     raise TrainingError(message)
 

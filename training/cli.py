@@ -14,6 +14,7 @@ from mien.errors import MienError
 from training import evaluation_commands
 from training.errors import DatasetError
 from training.fit_command import fit
+from training.fold_command import folds
 from training.search_command import search_best
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def export(
     """Write a release into a model repository: ONNX, SavedModel, golden outputs, manifest."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from training import evaluate
+    from training import evaluate, networks
     from training.dataset import load
     from training.export.manifest import DatasetReference
     from training.export.release import Candidate, candidate_of_run, export_release
@@ -95,7 +96,7 @@ def export(
         "weights": None if weights.is_dir() else weights,
     }
     candidate = dataclasses.replace(candidate, **{name: value for name, value in chosen.items() if value is not None})
-    split = load(data).validation if data else None
+    split = load(data, networks.find(candidate.network).ensemble).validation if data else None
     manifest = export_release(
         candidate,
         repository,
@@ -107,6 +108,7 @@ def export(
 
 
 app.command()(fit)
+app.command()(folds)
 app.command("search")(search_best)
 app.command()(evaluation_commands.evaluate)
 app.command()(evaluation_commands.compare)

@@ -15,6 +15,8 @@ from training.errors import TrainingError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from training.speech_augmentation import SpeechAugmentation
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -82,7 +84,7 @@ class Config:
         ema: momentum of the weights' moving average, which is what is evaluated and kept; None turns it off.
         label_smoothing: share of the target spread over all classes.
         class_weights: weigh faces by the inverse frequency of their class.
-        augmentation: changes to the faces.
+        augmentation: changes to the faces, or to the voices.
         distillation: teachers, if any.
         plateau: reduction of the learning rate; with ``constant``.
         patience: epochs without a better validation accuracy before it stops; None never stops early. Counted in the
@@ -95,6 +97,8 @@ class Config:
         precision: Keras' dtype policy; ``mixed_bfloat16`` for GPUs.
         steps_per_execution: steps that the backend runs in one call, where it can.
         compile_xla: compile with XLA under TensorFlow; JAX always does.
+        keep: which epoch's weights are kept: the ``best`` on the validation split, or the ``last``, so that nothing is
+            chosen by that split.
         seed: of weights, order and augmentation.
     """
 
@@ -110,7 +114,7 @@ class Config:
     ema: float | None = 0.999
     label_smoothing: float = 0.0
     class_weights: bool = False
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    augmentation: AugmentationConfig | SpeechAugmentation = field(default_factory=AugmentationConfig)
     distillation: Distillation | None = None
     plateau: Plateau | None = None
     patience: int | None = None
@@ -120,6 +124,7 @@ class Config:
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     steps_per_execution: int = 1
     compile_xla: bool = False
+    keep: Literal["best", "last"] = "best"
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A dataset of faces in memory: pictures, labels, splits and a digest."""
+"""A dataset in memory, of faces or of speech: examples, labels, splits and a digest."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.contract import EMOTION_LABELS
+from mien.contract import AUDIO, EMOTION, FACES
 from training import sources
 from training.errors import DatasetError
-from training.sources import Problem
+from training.reading import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mien.contract import EnsembleSpec, TensorSpec
+    from training.reading import Example, Reading
 
 VALIDATION_SHARE = 0.1
 """Share of the training faces kept for validation where the dataset has no such split."""
@@ -39,21 +42,25 @@ class Split:
     """One part of a dataset.
 
     Attributes:
-        images: (N, 48, 48, 1) uint8, grey levels.
+        examples: faces, (N, 48, 48, 1) uint8 grey levels, or windows of speech, (N, 48000) float32 samples.
         labels: (N,) int64, indices into the dataset's labels.
-        names: where each picture came from.
+        names: where each came from; windows of one recording have one name.
+        speakers: whose voice each is; empty where that is not known or means nothing.
     """
 
-    images: NDArray[np.uint8]
+    examples: NDArray[Any]
     labels: NDArray[np.int64]
     names: tuple[str, ...]
+    speakers: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: NDArray[np.int64]) -> Split:
-        """The faces at `rows`, in that order."""
-        return Split(self.images[rows], self.labels[rows], tuple(self.names[row] for row in rows))
+        """The examples at `rows`, in that order."""
+        names = tuple(self.names[row] for row in rows)
+        speakers = tuple(self.speakers[row] for row in rows) if self.speakers else ()
+        return Split(self.examples[rows], self.labels[rows], names, speakers)
 
 
 @dataclass(frozen=True)
@@ -72,72 +79,82 @@ class Dataset:
 
     @property
     def train(self) -> Split:
-        """The faces to fit on."""
+        """The examples to fit on."""
         return self.splits["train"]
 
     @property
     def validation(self) -> Split:
-        """The faces to choose a model by; FER-2013's PublicTest."""
+        """The examples to choose a model by; FER-2013's PublicTest."""
         return self.splits["validation"]
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over all splits, labels and pixels: the same for the same faces in any order, form or packing."""
+        """SHA-256 over all splits, labels and examples: the same for the same ones in any order, form or packing."""
         rows = []
         for name, split in self.splits.items():
-            for image, label in zip(split.images, split.labels, strict=True):
-                rows.append(hashlib.sha256(f"{name}/{self.labels[label]}/".encode() + image.tobytes()).digest())
+            for example, label in zip(split.examples, split.labels, strict=True):
+                rows.append(hashlib.sha256(f"{name}/{self.labels[label]}/".encode() + example.tobytes()).digest())
         return hashlib.sha256(b"".join(sorted(rows))).hexdigest()
 
 
-def load(path: Path, *, skip_unreadable: bool = False, seed: int = 0) -> Dataset:
-    """Read a dataset; `training.sources` says in which forms.
+def load(path: Path, ensemble: EnsembleSpec = EMOTION, *, skip_unreadable: bool = False, seed: int = 0) -> Dataset:
+    """Read a dataset; `training.sources` and `training.recordings` say in which forms.
 
-    The source's splits are kept. Without a validation split, a stratified tenth of the training faces becomes it.
+    The source's splits are kept. Without a validation split, a stratified tenth of the training examples becomes it; of
+    speech whose speakers are known, all recordings of one speaker or more.
 
     Args:
         path: a directory, a zip file or a CSV file.
+        ensemble: what it is for: says whether faces or recordings are read, and which labels they have.
         skip_unreadable: leave out unreadable files instead of refusing the dataset.
         seed: of the validation split, where it is drawn.
 
     Raises:
         DatasetError: the dataset cannot be trained on; the message names everything that is wrong.
     """
-    reading = sources.read(path)
+    reading = read(path, ensemble)
     if skip_unreadable:
         reading.unreadable.clear()
-    dataset, problems = assemble(path.stem, reading, seed=seed)
+    dataset, problems = assemble(path.stem, reading, ensemble, seed=seed)
     fatal = [problem.message for problem in problems if problem.fatal]
     if dataset is None or fatal:
         raise DatasetError(f"{path} cannot be trained on. " + " ".join(fatal))
     return dataset
 
 
-def assemble(name: str, reading: sources.Reading, *, seed: int = 0) -> tuple[Dataset | None, list[Problem]]:
-    """Sort the faces of a source into splits.
+def read(path: Path, ensemble: EnsembleSpec) -> Reading:
+    """Read the examples that `ensemble` takes."""
+    return _MODALITIES[ensemble.input].read(path)
+
+
+def assemble(
+    name: str, reading: Reading, ensemble: EnsembleSpec = EMOTION, *, seed: int = 0
+) -> tuple[Dataset | None, list[Problem]]:
+    """Sort the examples of a source into splits.
 
     Returns:
-        The dataset, or None if it holds no usable face, and all that is wrong with it.
+        The dataset, or None if it holds no usable example, and all that is wrong with it.
     """
+    noun, labels = _MODALITIES[ensemble.input].noun, ensemble.labels
     problems = reading.problems()
-    known: list[tuple[sources.Face, int]] = []
+    known: list[tuple[Example, int]] = []
     unknown: Counter[str] = Counter()
-    for face in reading.faces:
-        index = _label_index(face.label)
+    for example in reading.examples:
+        index = _label_index(example.label, labels)
         if index is None:
-            unknown[face.label] += 1
+            unknown[example.label] += 1
         else:
-            known.append((face, index))
+            known.append((example, index))
     for label, count in unknown.items():
-        message = f"Label {label!r} ({count} faces) is none of {', '.join(EMOTION_LABELS)}; rename or remove it."
+        message = f"Label {label!r} ({count} {noun}s) is none of {', '.join(labels)}; rename or remove it."
         problems.append(Problem(message, fatal=True))
     if not known:
-        return None, [*problems, Problem("There is no face with a known label.", fatal=True)]
+        return None, [*problems, Problem(f"There is no {noun} with a known label.", fatal=True)]
     splits = _split(known)
-    problems += _empty_classes(splits)
+    problems += _empty_classes(splits, labels, noun)
     if any(problem.fatal for problem in problems) or "validation" in splits:
-        return Dataset(name, EMOTION_LABELS, splits), problems
-    return Dataset(name, EMOTION_LABELS, {**splits, **_hold_out(splits["train"], seed)}), problems
+        return Dataset(name, labels, splits), problems
+    return Dataset(name, labels, {**splits, **_hold_out(splits["train"], seed)}), problems
 
 
 def hold_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
@@ -177,43 +194,77 @@ def balanced(split: Split, faces: int, seed: int) -> Split:
     return split.take(np.sort(order[np.argsort(ranks, kind="stable")[:faces]]))
 
 
+def by_speaker(split: Split, held: Collection[str]) -> tuple[Split, Split]:
+    """Divide `split` in two, the second with everything that the speakers `held` say."""
+    theirs = np.isin(split.speakers, list(held))
+    return split.take(np.flatnonzero(~theirs)), split.take(np.flatnonzero(theirs))
+
+
 def _hold_out(train: Split, seed: int) -> dict[str, Split]:
-    kept, held = hold_out(train, VALIDATION_SHARE, seed)
+    speakers = sorted(set(train.speakers))
+    if len(speakers) > 1:
+        order = np.random.default_rng(seed).permutation(len(speakers))
+        count = max(1, round(VALIDATION_SHARE * len(speakers)))
+        kept, held = by_speaker(train, {speakers[place] for place in order[:count]})
+    else:
+        kept, held = hold_out(train, VALIDATION_SHARE, seed)
     return {"train": kept, "validation": held}
 
 
-def _label_index(label: str) -> int | None:
-    """Index of a label's name, or of its number in FER-2013's order."""
-    if label.isdecimal() and int(label) < len(EMOTION_LABELS):
+def _label_index(label: str, labels: Sequence[str]) -> int | None:
+    """Index of a label's name, or of its number in the labels' order."""
+    if label.isdecimal() and int(label) < len(labels):
         return int(label)
     label = _ALIASES.get(label, label)
-    return EMOTION_LABELS.index(label) if label in EMOTION_LABELS else None
+    return labels.index(label) if label in labels else None
 
 
-def _split(faces: Sequence[tuple[sources.Face, int]]) -> dict[str, Split]:
+def _split(examples: Sequence[tuple[Example, int]]) -> dict[str, Split]:
     """By the source's splits; what has none is for training."""
-    rows: dict[str, list[tuple[sources.Face, int]]] = {}
-    for face, label in faces:
-        rows.setdefault(face.split or "train", []).append((face, label))
-    return {
-        name: Split(
-            np.stack([face.image for face, _ in rows[name]])[..., None],
-            np.asarray([label for _, label in rows[name]], np.int64),
-            tuple(face.name for face, _ in rows[name]),
-        )
-        for name in ("train", "validation", "test")
-        if name in rows
-    }
+    parts: dict[str, list[tuple[Example, int]]] = {}
+    for example, label in examples:
+        parts.setdefault(example.split or "train", []).append((example, label))
+    return {name: _stacked(parts[name]) for name in ("train", "validation", "test") if name in parts}
 
 
-def _empty_classes(splits: Mapping[str, Split]) -> list[Problem]:
+def _stacked(examples: Sequence[tuple[Example, int]]) -> Split:
+    counts = [len(example.rows) for example, _ in examples]
+    repeated = [example for (example, _), count in zip(examples, counts, strict=True) for _ in range(count)]
+    known = all(example.speaker for example in repeated)
+    return Split(
+        np.concatenate([example.rows for example, _ in examples]),
+        np.repeat(np.asarray([label for _, label in examples], np.int64), counts),
+        tuple(example.name for example in repeated),
+        tuple(example.speaker for example in repeated) if known else (),
+    )
+
+
+def _empty_classes(splits: Mapping[str, Split], labels: Sequence[str], noun: str) -> list[Problem]:
     if "train" not in splits:
-        return [Problem(f"There are no training faces, only {' and '.join(splits)}.", fatal=True)]
+        return [Problem(f"There are no training {noun}s, only {' and '.join(splits)}.", fatal=True)]
     problems = []
     for name, split in splits.items():
-        counts = np.bincount(split.labels, minlength=len(EMOTION_LABELS))
-        empty = [label for label, count in zip(EMOTION_LABELS, counts, strict=True) if not count]
+        counts = np.bincount(split.labels, minlength=len(labels))
+        empty = [label for label, count in zip(labels, counts, strict=True) if not count]
         if empty:
-            message = f"0 of the {len(split)} {name} faces are {' or '.join(empty)}; every class needs faces."
+            message = f"0 of the {len(split)} {name} {noun}s are {' or '.join(empty)}; every class needs {noun}s."
             problems.append(Problem(message, fatal=name == "train"))
     return problems
+
+
+def _recordings(path: Path) -> Reading:
+    from training import recordings  # needs libraries of sound, which pictures can do without
+
+    return recordings.read(path)
+
+
+@dataclass(frozen=True)
+class _Modality:
+    read: Callable[[Path], Reading]
+    noun: str
+
+
+_MODALITIES: Mapping[TensorSpec, _Modality] = {
+    FACES: _Modality(sources.read, "face"),
+    AUDIO: _Modality(_recordings, "recording"),
+}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.contract import EMOTION_LABELS
 from training.answer_profile import AnswerProfile
 from training.calibration import TemperatureFit
 from training.classifier import open_onnx
@@ -46,6 +45,16 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class SpeakerMetrics:
+    """One speaker: how many recordings, what share of them is named right, and the mean recall over the emotions."""
+
+    speaker: str
+    examples: int
+    accuracy: float
+    macro_recall: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Everything measured about one model on one split, and what is needed to measure it again.
 
@@ -61,6 +70,7 @@ class Evaluation:
         robustness: accuracy on spoiled faces, if asked for.
         footprint: size and speed; None for Keras weights, which are not what is served.
         mistakes: the wrong answers given most surely.
+        speakers: the same figures for each speaker alone, where speakers are known.
         environment: code revision, Python and package versions.
         machine: what it ran on.
         created_at: when, in UTC.
@@ -80,6 +90,7 @@ class Evaluation:
     environment: dict[str, Any]
     machine: str
     created_at: str
+    speakers: tuple[SpeakerMetrics, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The evaluation as JSON values; `temperature` also says whether to use it."""
@@ -114,13 +125,37 @@ def evaluate(
         DatasetError: the dataset has no such split.
         TrainingError: the classifier's answers are no probabilities of the dataset's labels.
     """
-    split = take_split(dataset, split_name)
-    probabilities = classifier.predict(split.images)
-    report = classification_report(probabilities, split.labels, dataset.labels)
+    windows = take_split(dataset, split_name)
+    split, probabilities = pooled(windows, classifier.predict(windows.examples))
     temperature = None
     if held_out is not None:
-        fitted = classifier.predict(held_out.images, "Held-out faces"), held_out.labels
-        temperature = TemperatureFit.of(fitted, (probabilities, split.labels))
+        others, answers = pooled(held_out, classifier.predict(held_out.examples, "Held-out examples"))
+        temperature = TemperatureFit.of((answers, others.labels), (probabilities, split.labels))
+    return replace(
+        of_answers(probabilities, split, dataset, classifier, split_name, seconds),
+        temperature=temperature,
+        robustness=measure_robustness(classifier, windows, corruptions, seed),
+    )
+
+
+def of_answers(
+    probabilities: NDArray[np.float32],
+    split: Split,
+    dataset: Dataset,
+    classifier: Classifier,
+    split_name: str,
+    seconds: float = 2.0,
+) -> Evaluation:
+    """The evaluation of answers that are there already, without temperature and robustness.
+
+    Args:
+        probabilities: (N, K), the answers to `split`.
+        split: N examples.
+        dataset: what they are part of.
+        classifier: what gave the answers; its file is timed.
+        split_name: what to call the split.
+        seconds: length of each measurement of speed.
+    """
     return Evaluation(
         model=classifier.name,
         kind=classifier.kind,
@@ -128,26 +163,66 @@ def evaluate(
         dataset=dataset.name,
         digest=dataset.digest,
         split=split_name,
-        report=report,
-        temperature=temperature,
-        robustness=measure_robustness(classifier, split, corruptions, seed),
+        report=classification_report(probabilities, split.labels, dataset.labels),
+        temperature=None,
+        robustness=(),
         footprint=measure_footprint(classifier, seconds) if classifier.kind == "ONNX" else None,
         mistakes=_worst_mistakes(probabilities, split, dataset.labels),
         environment=environment(),
         machine=machine(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        speakers=by_speaker(probabilities, split, dataset.labels),
     )
 
 
+def pooled(split: Split, probabilities: NDArray[np.float32]) -> tuple[Split, NDArray[np.float32]]:
+    """One row for each recording, with the mean of its windows' answers; faces are one row each already.
+
+    Args:
+        split: N rows.
+        probabilities: (N, K), the answers to them.
+    """
+    if len(set(split.names)) == len(split):
+        return split, probabilities
+    _, first, recording = np.unique(split.names, return_index=True, return_inverse=True)
+    sums = np.zeros((len(first), probabilities.shape[1]), np.float64)
+    np.add.at(sums, recording, probabilities)
+    means = sums / np.bincount(recording)[:, None]
+    return split.take(first), means.astype(np.float32)
+
+
+def by_speaker(probabilities: NDArray[np.float32], split: Split, labels: Sequence[str]) -> tuple[SpeakerMetrics, ...]:
+    """Figures of each speaker alone, in the order of their names; none where speakers are not known."""
+    speakers = np.asarray(split.speakers)
+    found = []
+    for speaker in sorted(set(split.speakers)):
+        rows = np.flatnonzero(speakers == speaker)
+        report = classification_report(probabilities[rows], split.labels[rows], labels)
+        found.append(SpeakerMetrics(speaker, len(rows), report.accuracy, report.macro_recall))
+    return tuple(found)
+
+
 def onnx_metrics(path: Path, split: Split) -> dict[str, Any]:
-    """What a release's manifest says of a classifier's ONNX file: its figures on `split`, one view of each face."""
-    probabilities = open_onnx(path).predict(split.images)
-    report = classification_report(probabilities, split.labels, EMOTION_LABELS)
+    """What a release's manifest says of a classifier's ONNX file: its figures on `split`, one view of each example."""
+    classifier = open_onnx(path)
+    split, probabilities = pooled(split, classifier.predict(split.examples))
+    labels = classifier.ensemble.labels
+    return release_metrics(classification_report(probabilities, split.labels, labels), probabilities)
+
+
+def release_metrics(report: ClassificationReport, probabilities: NDArray[np.float32]) -> dict[str, Any]:
+    """Figures as a release's manifest holds them.
+
+    Args:
+        report: of the answers.
+        probabilities: (N, K), the answers themselves.
+    """
     return {
         "validation_accuracy": round(report.accuracy, 4),
         "validation_macro_f1": round(report.macro_f1, 4),
+        "validation_macro_recall": round(report.macro_recall, 4),
         "validation_ece": round(report.ece, 4),
-        **AnswerProfile.of_answers(probabilities).as_metrics(),
+        **AnswerProfile.of_answers(probabilities, report.labels).as_metrics(),
     }
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from mien.contract import EnsembleSpec
     from training.classifier import Classifier
     from training.dataset import Dataset
     from training.evaluate import Evaluation
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _REPOSITORY = Path(__file__).resolve().parent.parent / "model_repository"
 _RUNS = Path("runs")
+_ENSEMBLE = "emotion"
 _WRITTEN_BY_FIT = "result.json"
 
 NOT_OFFERED = 1
@@ -30,6 +32,7 @@ NOT_OFFERED = 1
 
 Data = Annotated[Path, typer.Argument(help="Dataset: a directory, a zip of one, or a CSV file.")]
 Repository = Annotated[Path, typer.Option(help="Model repository that --release looks in.")]
+Ensemble = Annotated[str, typer.Option(help="Ensemble that the number of a release is one of.")]
 
 
 class SplitName(StrEnum):
@@ -50,6 +53,7 @@ def evaluate(
     weights: Annotated[Path | None, typer.Option(help="A Keras weights file, with --network.")] = None,
     network: Annotated[str | None, typer.Option(help="Network of --weights; a run's own by default.")] = None,
     repository: Repository = _REPOSITORY,
+    ensemble: Ensemble = _ENSEMBLE,
     out: Annotated[Path | None, typer.Option(help="Folder of the report; the run's, or one in runs/.")] = None,
     split: Measured = SplitName.validation,
     held_out: Annotated[
@@ -63,6 +67,7 @@ def evaluate(
     if sum(given is not None for given in (onnx, release, weights)) > 1:
         message = "Give one of --onnx, --release and --weights."
         raise typer.BadParameter(message)
+    from mien.contract import FACES
     from training.dataset import hold_out
     from training.evaluate import evaluate as measure
     from training.evaluate import take_split
@@ -71,21 +76,26 @@ def evaluate(
     from training.run_record import read_run
 
     classifier = (
-        _open_weights(weights, network) if weights else _open_onnx(onnx) if onnx else _open_release(repository, release)
+        _open_weights(weights, network)
+        if weights
+        else _open_onnx(onnx)
+        if onnx
+        else _open_release(repository, release, ensemble)
     )
     run = read_run(classifier.path.parent)
-    dataset = _load(data, split)
+    dataset = _load(data, split, classifier.ensemble)
     share = held_out if held_out is not None else float(run.config.get("held_out", 0.1))
     evaluation = measure(
         classifier,
         dataset,
         split.value,
         held_out=hold_out(take_split(dataset, "train"), share, int(run.config.get("seed", seed)))[1] if share else None,
-        corruptions=CORRUPTIONS if robustness else (),
+        corruptions=CORRUPTIONS if robustness and classifier.ensemble.input == FACES else (),
         seed=seed,
     )
     folder = out or _report_folder(classifier, split)
-    page = write_report(folder, evaluation, dataset.splits[split].images, run)
+    pictures = dataset.splits[split].examples if classifier.ensemble.input == FACES else None
+    page = write_report(folder, evaluation, pictures, run)
     _show(evaluation)
     typer.echo(f"Report: {page}")
 
@@ -95,6 +105,7 @@ def compare(
     second: Annotated[str, typer.Argument(help="What to hold against it.")],
     data: Data,
     repository: Repository = _REPOSITORY,
+    ensemble: Ensemble = _ENSEMBLE,
     split: Measured = SplitName.validation,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")] = False,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
@@ -104,13 +115,15 @@ def compare(
     from dataclasses import asdict
 
     from training.comparison import compare as compare_answers
+    from training.evaluate import pooled
 
-    one, other = _open(first, repository), _open(second, repository)
-    dataset = _load(data, split)
-    faces = dataset.splits[split]
+    one, other = _open(first, repository, ensemble), _open(second, repository, ensemble)
+    dataset = _load(data, split, one.ensemble)
+    windows = dataset.splits[split]
     names = (one.name, other.name) if one.name != other.name else (first, second)
-    answers = (one.predict(faces.images, names[0]), other.predict(faces.images, names[1]))
-    found = compare_answers(*answers, faces.labels, names=names, seed=seed)
+    examples, first_answers = pooled(windows, one.predict(windows.examples, names[0]))
+    _, second_answers = pooled(windows, other.predict(windows.examples, names[1]))
+    found = compare_answers(first_answers, second_answers, examples.labels, names=names, seed=seed)
     if as_json:
         typer.echo(json.dumps({**asdict(found), "verdict": found.verdict}, indent=2))
         return
@@ -128,18 +141,20 @@ def quantize(
     seed: Annotated[int, typer.Option(help="Of the draw of training faces for the ranges.")] = 0,
 ) -> None:
     """Make an int8 classifier for CPUs; exit code 1, and no file, if it loses half a point or more on validation."""
+    from training.classifier import read_classifier
     from training.quantize import quantize as make
 
-    dataset = _load(data, SplitName.validation)
+    ensemble = read_classifier(onnx)[1]
+    dataset = _load(data, SplitName.validation, ensemble)
     made = make(onnx, dataset, out or onnx.with_suffix(".int8.onnx"), seed=seed, track=_track)
     typer.echo(made.verdict)
     if made.path is None:
         raise typer.Exit(NOT_OFFERED)
 
 
-def _open(reference: str, repository: Path) -> Classifier:
+def _open(reference: str, repository: Path, ensemble: str) -> Classifier:
     if reference.isdecimal():
-        return _open_release(repository, int(reference))
+        return _open_release(repository, int(reference), ensemble)
     path = Path(reference)
     if path.is_dir():
         return _open_weights(path, None)
@@ -152,10 +167,16 @@ def _open_onnx(path: Path) -> Classifier:
     return open_onnx(path, track=_track)
 
 
-def _open_release(repository: Path, release: int | None) -> Classifier:
+def _open_release(repository: Path, release: int | None, ensemble: str) -> Classifier:
+    from mien.contract import VARIANTS
     from training.classifier import open_release
+    from training.errors import TrainingError
 
-    return open_release(repository, release or 1, track=_track)
+    known = {variant.name: variant for variant in VARIANTS}
+    if ensemble not in known:
+        message = f"There is no ensemble {ensemble!r}. There are: {', '.join(known)}."
+        raise TrainingError(message)
+    return open_release(repository, release or 1, _track, known[ensemble])
 
 
 def _open_weights(path: Path, network: str | None) -> Classifier:
@@ -174,14 +195,14 @@ def _open_weights(path: Path, network: str | None) -> Classifier:
     return open_weights(folder / str(run.facts.get("weights", "")) if path.is_dir() else path, name, _track)
 
 
-def _load(data: Path, split: SplitName) -> Dataset:
+def _load(data: Path, split: SplitName, ensemble: EnsembleSpec) -> Dataset:
     from training.dataset import load
     from training.evaluate import take_split
 
     if split is SplitName.test:
         typer.echo("The test split is used once, for the figure that is published: choose no model by it.", err=True)
     typer.echo(f"Reading {data} …", err=True)
-    dataset = load(data)
+    dataset = load(data, ensemble)
     take_split(dataset, split)
     return dataset
 
@@ -196,14 +217,14 @@ def _report_folder(classifier: Classifier, split: SplitName) -> Path:
 
 def _show(evaluation: Evaluation) -> None:
     report = evaluation.report
-    typer.echo(f"{evaluation.model} on {report.examples:,} {evaluation.split} faces of {evaluation.dataset}:")
+    typer.echo(f"{evaluation.model} on {report.examples:,} {evaluation.split} examples of {evaluation.dataset}:")
     typer.echo(
         f"accuracy {report.accuracy:.4f}, macro-F1 {report.macro_f1:.4f}, macro recall {report.macro_recall:.4f}, "
         f"calibration error {report.ece:.3f}"
     )
     for one in report.classes:
         recall, f1 = ("-" if value is None else f"{value:.3f}" for value in (one.recall, one.f1))
-        typer.echo(f"  {one.label:<9} precision {one.precision:.3f}  recall {recall}  F1 {f1}  faces {one.support}")
+        typer.echo(f"  {one.label:<9} precision {one.precision:.3f}  recall {recall}  F1 {f1}  examples {one.support}")
     if evaluation.footprint:
         times = ", ".join(f"{one.p50_ms:.2f} ms for {one.batch_size}" for one in evaluation.footprint.latency)
         typer.echo(f"{evaluation.footprint.file_bytes / 1e6:.2f} MB; one thread: {times} (p50)")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from training import networks, transfer
+from training import inputs, networks, transfer
 from training.calibration import fit_temperature
 from training.callbacks import AveragedWeights, Backup, TensorBoard, TimeLeft, epochs_done
 from training.classifier import open_weights
@@ -42,9 +42,9 @@ class Result:
     """What a run ended with.
 
     Attributes:
-        weights: Keras weights of the epoch with the best validation accuracy.
+        weights: Keras weights of the epoch that is kept.
         history: each figure by epoch; accuracies and losses as Keras names them, and ``seconds``.
-        best_epoch: index of that epoch.
+        best_epoch: index of that epoch, which has the best validation accuracy unless the configuration keeps the last.
         peak_memory_mb: largest resident memory of the process, without what lies on a GPU.
         backend: Keras backend it ran under.
         temperature: fitted on the faces held out; 1 if there are none.
@@ -59,7 +59,7 @@ class Result:
 
     @property
     def validation_accuracy(self) -> float:
-        """Accuracy on the validation split at the best epoch."""
+        """Accuracy on the validation split at the epoch that is kept."""
         return self.history["val_accuracy"][self.best_epoch]
 
 
@@ -86,7 +86,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries no 
     def __getitem__(self, index: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         labels = self._split.labels[rows]
-        return {"image": self._split.images[rows], "label": labels}, labels
+        return {"example": self._split.examples[rows], "label": labels}, labels
 
     def start_epoch(self, epoch: int) -> None:
         """Take the order of `epoch`."""
@@ -120,15 +120,17 @@ def fit(
     random.seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     fitted, held_out = divide(config, dataset.train)
+    splits = {"train": fitted, "validation": dataset.validation}
+    prepared = {name: inputs.prepared(split, networks.find(config.network).ensemble) for name, split in splits.items()}
     try:
-        history = _run(config, replace(dataset, splits={**dataset.splits, "train": fitted}), directory, callbacks)
+        history = _run(config, replace(dataset, splits=prepared), dataset.digest, directory, callbacks)
     finally:
         keras.config.set_dtype_policy("float32")
     figures = {name: [float(value) for value in values] for name, values in history.items()}
     result = Result(
         weights=directory / WEIGHTS_FILE,
         history=figures,
-        best_epoch=int(np.argmax(figures["val_accuracy"])),
+        best_epoch=int(np.argmax(figures["val_accuracy"])) if config.keep == "best" else len(figures["seconds"]) - 1,
         peak_memory_mb=_peak_memory_mb(),
         backend=keras.backend.backend(),
         temperature=_temperature(config, directory / WEIGHTS_FILE, held_out),
@@ -150,12 +152,12 @@ def divide(config: Config, train: Split) -> tuple[Split, Split | None]:
 def _temperature(config: Config, weights: Path, held_out: Split | None) -> float:
     if held_out is None:
         return 1.0
-    probabilities = open_weights(weights, config.network).predict(held_out.images)
+    probabilities = open_weights(weights, config.network).predict(held_out.examples)
     return round(fit_temperature(probabilities, held_out.labels), 4)
 
 
 def _run(
-    config: Config, dataset: Dataset, directory: Path, extra: Sequence[keras.callbacks.Callback]
+    config: Config, dataset: Dataset, digest: str, directory: Path, extra: Sequence[keras.callbacks.Callback]
 ) -> dict[str, list[float]]:
     network = networks.build(config.network, config.dropout)
     done = epochs_done(directory / BACKUP_FILE)
@@ -169,7 +171,7 @@ def _run(
     for stage, epochs in zip(config.stages, config.stage_lengths(), strict=True):
         # An early stop can only be in the last stage, so a stage that is over has its backup at its end.
         if done < (end := stage.epoch + epochs):
-            figures = _run_stage(config, stage, end, learner, dataset, batches, directory, extra)
+            figures = _run_stage(config, stage, end, learner, dataset, batches, digest, directory, extra)
     return figures
 
 
@@ -192,6 +194,7 @@ def _run_stage(
     learner: Learner,
     dataset: Dataset,
     batches: Batches,
+    digest: str,
     directory: Path,
     extra: Sequence[keras.callbacks.Callback],
 ) -> dict[str, list[float]]:
@@ -211,7 +214,7 @@ def _run_stage(
         epochs=end,
         initial_epoch=done,
         shuffle=False,  # Keras would shuffle the batches once more, in another order after a resumption
-        callbacks=[*_callbacks(config, stage, dataset, batches, directory), *extra],
+        callbacks=[*_callbacks(config, stage, dataset, batches, digest, directory), *extra],
         verbose=1 if sys.stdout.isatty() else 2,
     )
     figures: dict[str, list[float]] = history.history
@@ -219,11 +222,15 @@ def _run_stage(
 
 
 def _callbacks(
-    config: Config, stage: Stage, dataset: Dataset, batches: Batches, directory: Path
+    config: Config, stage: Stage, dataset: Dataset, batches: Batches, digest: str, directory: Path
 ) -> list[keras.callbacks.Callback]:
     """In the order in which they must see the end of an epoch: averaged weights first, the backup last."""
     best = keras.callbacks.ModelCheckpoint(
-        directory / WEIGHTS_FILE, monitor="val_accuracy", mode="max", save_best_only=True, save_weights_only=True
+        directory / WEIGHTS_FILE,
+        monitor="val_accuracy",
+        mode="max",
+        save_best_only=config.keep == "best",
+        save_weights_only=True,
     )
     counting: list[keras.callbacks.Callback] = [best]
     if config.ema is not None:
@@ -244,7 +251,7 @@ def _callbacks(
                 start_from_epoch=config.stages[-1].epoch,
             )
         )
-    identity = {"config": config.as_json(), "dataset": dataset.digest, "backend": keras.backend.backend()}
+    identity = {"config": config.as_json(), "dataset": digest, "backend": keras.backend.backend()}
     return [
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.start_epoch(epoch)),
         TimeLeft(config.epochs),
@@ -255,10 +262,10 @@ def _callbacks(
     ]
 
 
-def _sample(split: Split, config: Config) -> list[NDArray[np.uint8]]:
-    """Faces that the statistics of batch normalization are taken from, the same in each epoch."""
+def _sample(split: Split, config: Config) -> list[NDArray[Any]]:
+    """Examples that the statistics of batch normalization are taken from, the same in each epoch."""
     rows = np.random.default_rng(config.seed).permutation(len(split))[: _STATISTICS_BATCHES * config.batch_size]
-    return [split.images[part] for part in np.array_split(rows, math.ceil(len(rows) / config.batch_size))]
+    return [split.examples[part] for part in np.array_split(rows, math.ceil(len(rows) / config.batch_size))]
 
 
 def _optimizer(config: Config, stage: Stage, steps_an_epoch: int, epochs: int) -> keras.optimizers.Optimizer:

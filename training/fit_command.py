@@ -39,7 +39,9 @@ def fit(
     if backend is not None:
         os.environ["KERAS_BACKEND"] = backend.value
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from mien.contract import FACES
     from training import fit as fitting
+    from training import networks
     from training.classifier import open_weights
     from training.config_file import open_config
     from training.dataset import load
@@ -50,10 +52,12 @@ def fit(
     settings = open_config(config)
     directory = run or _RUNS / f"{Path(config).stem}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     typer.echo(f"Reading {data} …")
-    dataset = load(data, skip_unreadable=skip_unreadable)
-    typer.echo(f"Training {settings.network} on {len(dataset.train):,} faces, into {directory}.")
+    ensemble = networks.find(settings.network).ensemble
+    dataset = load(data, ensemble, skip_unreadable=skip_unreadable)
+    typer.echo(f"Training {settings.network} on {len(dataset.train):,} examples, into {directory}.")
     result = fitting.fit(settings, dataset, directory)
     held_out = fitting.divide(settings, dataset.train)[1]
     evaluation = evaluate(open_weights(result.weights, settings.network), dataset, held_out=held_out, corruptions=())
-    page = write_report(directory, evaluation, dataset.validation.images, read_run(directory))
+    pictures = dataset.validation.examples if ensemble.input == FACES else None
+    page = write_report(directory, evaluation, pictures, read_run(directory))
     typer.echo(f"Validation accuracy {evaluation.report.accuracy:.4f} (epoch {result.best_epoch + 1}). Report: {page}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.sources import Problem
+    from training.reading import Problem
 
 HASH_BITS = 4
 """Bits of 64 in which the hashes of near-duplicates may differ."""
@@ -90,7 +90,7 @@ def inspect(path: Path) -> Inspection:
 def find_duplicates(dataset: Dataset) -> list[Duplicate]:
     """Pairs of nearly the same picture anywhere in `dataset`."""
     where = [(name, row) for name, split in dataset.splits.items() for row in range(len(split))]
-    images = np.concatenate([split.images[..., 0] for split in dataset.splits.values()])
+    images = np.concatenate([split.examples[..., 0] for split in dataset.splits.values()])
 
     def described(index: int) -> tuple[str, str, str]:
         name, row = where[index]

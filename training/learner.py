@@ -8,7 +8,6 @@ import keras
 from keras import KerasTensor, ops
 
 from training import networks, preprocessing
-from training.augmentation import Augmentation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class Learner(keras.Model):  # type: ignore[misc]  # Keras carries no types
-    """Trains `network` on batches ``({"image": (N, 48, 48, 1) uint8, "label": (N,) int}, label)``.
+    """Trains `network` on batches ``({"example": (N, …), "label": (N,) int}, label)``.
 
     Labels are an input too because mixup blends them, and the teachers see what the network sees.
 
     Args:
-        network: gives logits for levels 0..255, grey or RGB. The batch's grey faces are changed at their own size, then
-            enlarged on the device to what the network takes, and to what each teacher takes: all see one view.
+        network: gives logits. A batch's grey faces are changed at their own size, then enlarged on the device to what
+            the network takes, and to what each teacher takes: all see one view. Mel bands are taken as they are.
         config: augmentation, loss and teachers.
         class_weights: weight of each class in the loss; None weighs them alike.
     """
@@ -35,7 +34,7 @@ class Learner(keras.Model):  # type: ignore[misc]  # Keras carries no types
     def __init__(self, network: keras.Model, config: Config, class_weights: NDArray[np.float32] | None = None) -> None:
         super().__init__(name="learner")
         self.network = network
-        self.augmentation = Augmentation(config.augmentation, config.seed)
+        self.augmentation = config.augmentation.layer(config.seed)
         self.distillation = config.distillation
         self.teachers = _load_teachers(config)
         self.label_smoothing = config.label_smoothing
@@ -44,11 +43,11 @@ class Learner(keras.Model):  # type: ignore[misc]  # Keras carries no types
         self.classes = network.output_shape[-1]
 
     def call(self, inputs: dict[str, KerasTensor], training: bool = False) -> dict[str, KerasTensor]:
-        """Logits of the (augmented) faces, with the targets that belong to them."""
+        """Logits of the (augmented) examples, with the targets that belong to them."""
         targets = ops.one_hot(ops.cast(inputs["label"], "int32"), self.classes, dtype="float32")
         if training and self.label_smoothing:
             targets = targets * (1 - self.label_smoothing) + self.label_smoothing / self.classes
-        view, targets = self.augmentation(inputs["image"], targets, training=training)
+        view, targets = self.augmentation(inputs["example"], targets, training=training)
         outputs = {"logits": _logits(self.network, view, training=training), "targets": targets}
         if training and self.distillation:
             temperature = self.distillation.temperature
@@ -82,7 +81,7 @@ class Learner(keras.Model):  # type: ignore[misc]  # Keras carries no types
     def compute_metrics(
         self, x: object, y: KerasTensor, y_pred: dict[str, KerasTensor], sample_weight: object = None
     ) -> dict[str, Any]:
-        """Loss so far and accuracy against the labels of the unblended faces."""
+        """Loss so far and accuracy against the labels of the unblended examples."""
         del x, sample_weight
         self.accuracy.update_state(y, y_pred["logits"])
         return dict(self.get_metrics_result())
@@ -91,7 +90,7 @@ class Learner(keras.Model):  # type: ignore[misc]  # Keras carries no types
         """Save the network alone: what checkpoints and exports want."""
         self.network.save_weights(filepath, overwrite=overwrite)
 
-    def estimate_statistics(self, batches: Sequence[NDArray[np.uint8]]) -> None:
+    def estimate_statistics(self, batches: Sequence[NDArray[Any]]) -> None:
         """Set what batch normalization subtracts and divides by to its mean over `batches` under the present weights.
 
         The moving statistics belong to the weights that move. Averaged weights have others (Izmailov et al.,
@@ -99,14 +98,14 @@ class Learner(keras.Model):  # type: ignore[misc]  # Keras carries no types
         theirs.
 
         Args:
-            batches: of unchanged faces, (N, 48, 48, 1).
+            batches: of unchanged examples, (N, …).
         """
         normalizations = [layer for layer in self.network.layers if isinstance(layer, keras.layers.BatchNormalization)]
         momenta = [layer.momentum for layer in normalizations]
-        for seen, images in enumerate(batches):
+        for seen, examples in enumerate(batches):
             for layer in normalizations:
                 layer.momentum = seen / (seen + 1)  # the mean of all batches so far
-            _logits(self.network, ops.cast(images, "float32"), training=True)
+            _logits(self.network, ops.cast(examples, "float32"), training=True)
         for layer, momentum in zip(normalizations, momenta, strict=True):
             layer.momentum = momentum
 

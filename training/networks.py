@@ -125,7 +125,11 @@ NETWORKS = {
     "three_block": Network(three_block, "three blocks and a dense layer, as widely used with FER-2013"),
     "deepfer": Network(deepfer, "DeepFER's CNN"),
     "resnet50v2": Network(transfer.resnet50v2, "ResNet50V2 in colour, to start from ImageNet's weights", EMOTION_RGB96),
-    "speech_crnn": Network(speech_networks.crnn, "convolutions, then a recurrent layer, of a voice", SPEECH_EMOTION),
+    "speech_crnn": Network(
+        speech_networks.crnn,
+        "convolutions and a recurrent layer over mel bands of speech, beside their statistics",
+        SPEECH_EMOTION,
+    ),
 }
 """The networks by name."""
 
@@ -187,7 +191,7 @@ def _conv_relu_bn(x: KerasTensor, filters: int) -> KerasTensor:
 
 
 def _se_block(x: KerasTensor, filters: int, strides: int) -> KerasTensor:
-    branch = conv_bn(conv_bn_relu(x, filters, strides), filters)
+    branch = conv_bn(conv_bn_relu(x, filters, strides=strides), filters)
     weights = layers.GlobalAveragePooling2D(keepdims=True)(branch)
     weights = layers.Conv2D(filters // 8, 1, activation="relu")(weights)
     weights = layers.Conv2D(filters, 1, activation="sigmoid")(weights)

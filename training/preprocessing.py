@@ -88,13 +88,15 @@ PREPROCESSING: dict[TensorSpec, Callable[[], keras.Model]] = {PIXELS: grey48, PI
 """What makes each input of a network from what callers send."""
 
 
-def as_input(faces: KerasTensor, shape: tuple[int, int, int]) -> KerasTensor:
+def as_input(faces: KerasTensor, shape: tuple[int, ...]) -> KerasTensor:
     """A dataset's grey faces as a network takes them, on the device: `training.inputs.as_input` in Keras' operations.
 
     Args:
-        faces: (N, H, W, 1) floating-point grey levels 0..255.
-        shape: height, width and channels of the network's input.
+        faces: (N, H, W, 1) floating-point grey levels 0..255; what has the network's shape already stays as it is.
+        shape: the network's input, without the batch.
     """
+    if faces.shape[1:] == shape:
+        return faces
     height, width, channels = shape
     if faces.shape[1:3] != (height, width):
         faces = ops.image.resize(faces, (height, width), interpolation="bilinear", data_format="channels_last")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mien.contract import TensorSpec
     from training.classifier import Track
     from training.dataset import Dataset, Split
+    from training.inputs import Prepare
     from training.metrics import ClassificationReport
 
 CALIBRATION_FACES = 512
@@ -104,7 +105,7 @@ def quantize(
     Raises:
         TrainingError: `source` is no classifier of the contract, is quantized already, or `target` is `source`.
     """
-    graph, spec = read_classifier(source)
+    graph, ensemble = read_classifier(source)
     if any(node.op_type == "QuantizeLinear" for node in graph.node):
         message = f"{source} is quantized already. Give the float32 file it was made from."
         raise TrainingError(message)
@@ -116,7 +117,8 @@ def quantize(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as staging:
         candidate = Path(staging, "int8.onnx")
-        _quantize(source, _Faces(calibration, spec.input), candidate)
+        prepare = inputs.preparing(ensemble, source)
+        _quantize(source, _Examples(calibration, ensemble.members[-1].input, prepare), candidate)
         before = _report(source, "float32", dataset, validation, track)
         after = _report(candidate, "int8", dataset, validation, track)
         sizes = source.stat().st_size, candidate.stat().st_size
@@ -126,19 +128,19 @@ def quantize(
     return Quantization(before, after, *sizes, target if offered else None)
 
 
-class _Faces(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime carries no types
-    def __init__(self, images: NDArray[np.uint8], tensor: TensorSpec) -> None:
+class _Examples(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime carries no types
+    def __init__(self, examples: NDArray[Any], tensor: TensorSpec, prepare: Prepare) -> None:
         self._batches: Iterator[dict[str, Any]] = (
-            {tensor.name: inputs.as_input(images[i : i + _BATCH], tensor.shape)} for i in range(0, len(images), _BATCH)
+            {tensor.name: prepare(examples[i : i + _BATCH])} for i in range(0, len(examples), _BATCH)
         )
 
     def get_next(self) -> dict[str, Any] | None:
         return next(self._batches, None)
 
 
-def _draw(train: Split, faces: int, seed: int) -> NDArray[np.uint8]:
+def _draw(train: Split, faces: int, seed: int) -> NDArray[Any]:
     rows = np.random.default_rng(seed).permutation(len(train))[:faces]
-    return train.images[rows]
+    return train.examples[rows]
 
 
 def _quantize(source: Path, calibration: CalibrationDataReader, target: Path) -> None:
@@ -177,5 +179,5 @@ def _drop_unused_domains(path: Path) -> None:
 
 
 def _report(path: Path, name: str, dataset: Dataset, split: Split, track: Track) -> ClassificationReport:
-    probabilities = open_onnx(path, name, track).predict(split.images, f"Classifying, {name}")
+    probabilities = open_onnx(path, name, track).predict(split.examples, f"Classifying, {name}")
     return classification_report(probabilities, split.labels, dataset.labels)

@@ -25,7 +25,11 @@ SCHEMA = 1
 
 
 def write_report(
-    folder: Path, evaluation: Evaluation, images: NDArray[Any] | None = None, run: RunRecord | None = None
+    folder: Path,
+    evaluation: Evaluation,
+    images: NDArray[Any] | None = None,
+    run: RunRecord | None = None,
+    command: str | None = None,
 ) -> Path:
     """Write ``report.html``, ``metrics.json`` and ``model-card.md`` into `folder`.
 
@@ -37,13 +41,14 @@ def write_report(
         evaluation: what to report.
         images: (N, 48, 48, 1) uint8, the faces of the evaluated split, for its worst mistakes.
         run: what the training run left; its parts may be missing.
+        command: what measures the same again; by default an evaluation of the model.
 
     Returns:
         The page's path.
     """
     run = run or RunRecord()
     environment = page.environment()
-    values: dict[str, Any] = {"evaluation": evaluation, "run": run, "command": _command(evaluation)}
+    values: dict[str, Any] = {"evaluation": evaluation, "run": run, "command": command or _command(evaluation)}
     report = environment.get_template("report.html.j2").render(figures=_figures(evaluation, images, run), **values)
     card = environment.get_template("model-card.md.j2").render(**values)
     metrics = json.dumps({"schema": SCHEMA, **evaluation.as_json(), "run": _run_json(run)}, indent=2, allow_nan=False)

@@ -95,7 +95,7 @@ def measure_robustness(
     for corruption in corruptions:
         for place, strength in enumerate(corruption.strengths):
             rng = np.random.default_rng([seed, place, *corruption.name.encode()])
-            images = corruption.apply(split.images, strength, rng)
+            images = corruption.apply(split.examples, strength, rng)
             predicted = classifier.predict(images, f"{corruption.name} {strength:g}").argmax(axis=1)
             accuracy = float((predicted == split.labels).mean())
             points.append(RobustnessPoint(corruption.name, corruption.unit, strength, accuracy))

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+MEASURED_FILE = "measured.json"
+"""What was measured of a run's recipe by others than its validation split: figures for a manifest, and how."""
+
 _RESULT_FILE = "result.json"
 _LOG_FILE = "log.csv"
 
@@ -58,6 +61,23 @@ def read_run(folder: Path) -> RunRecord:
         history=history,
         facts=record,
     )
+
+
+def read_measured(folder: Path) -> Mapping[str, Any]:
+    """Read ``measured.json``; empty where there is none.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
+    path = folder / MEASURED_FILE
+    if not path.is_file():
+        return {}
+    try:
+        measured: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        message = f"{path} is damaged: {error}. Remove it to export without these figures."
+        raise TrainingError(message) from error
+    return measured
 
 
 def _read_log(path: Path) -> dict[str, list[float]]:

@@ -37,8 +37,7 @@ class LogMel(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no type
 
     The same as librosa's ``power_to_db(melspectrogram(y=…, sr=16000, n_fft=512, hop_length=320, n_mels=bands),
     ref=np.max)``: a periodic Hann window, frames centred on multiples of the hop with zeros beyond both ends, squared
-    magnitudes, Slaney's mel bands of equal area. Each frame is folded about its middle first, where the window's cosines
-    are even and its sines odd: that halves the two matrix products that stand for the Fourier transform.
+    magnitudes, Slaney's mel bands of equal area. The windowed Fourier transform is one convolution.
 
     Args:
         bands: how many, from 0 Hz to half the sample rate.

@@ -104,7 +104,7 @@ class FeedbackDatasets:
 def _write_base(folder: Path, base: Dataset) -> list[Row]:
     rows: list[Row] = []
     for split, part in base.splits.items():
-        for number, (image, index) in enumerate(zip(part.images, part.labels, strict=True)):
+        for number, (image, index) in enumerate(zip(part.examples, part.labels, strict=True)):
             label = base.labels[index]
             path = _BASE / split / label / f"{number:06d}.png"
             _write_picture(folder / path, image[..., 0])

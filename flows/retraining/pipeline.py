@@ -201,10 +201,10 @@ def judge(data: Path, run: Path, export: Path, accept_anyway: str, budgets: Budg
     old, new = open_release(repository.path, serving), open_release(export, 1)
     faces = dataset.validation
     before, after = (evaluate(model, dataset, corruptions=()) for model in (old, new))
-    comparison = compare(old.predict(faces.images), new.predict(faces.images), faces.labels)
+    comparison = compare(old.predict(faces.examples), new.predict(faces.examples), faces.labels)
     decision = decide(after, before, comparison, release=serving, budgets=budgets, accept_anyway=accept_anyway)
     write_durably(run / DECISION_FILE, json.dumps(decision.as_json(), indent=2).encode())
-    page = write_report(run, after, faces.images, read_run(run))
+    page = write_report(run, after, faces.examples, read_run(run))
     _show(after, decision, page, run)
     get_run_logger().info(decision.sentence)
     return decision

@@ -71,7 +71,7 @@ def test_a_correction_travels_from_rest_into_training_data_and_out_again(
         assert corrections_in(read) == {ids[0]: 2, ids[1]: 2}
         rows = [row for row, name in enumerate(read.train.names) if ids[1] in name]
         assert read.labels[read.train.labels[rows[0]]] == "fear"
-        np.testing.assert_array_equal(read.train.images[rows[0], ..., 0], decode(face(1))[0])
+        np.testing.assert_array_equal(read.train.examples[rows[0], ..., 0], decode(face(1))[0])
         # Erasure reaches what was made before.
         erased = client.delete(f"/v1/feedback/{ids[0]}", headers={"X-Erasure-Token": given[0][1]})
         assert erased.status_code == 204

@@ -164,7 +164,7 @@ def test_an_int8_model_is_small_and_answers_as_the_original(
 
     assert made.path == target
     assert made.bytes_after < 0.3 * made.bytes_before
-    images = faces.validation.images
+    images = faces.validation.examples
     agree = open_onnx(target).predict(images).argmax(axis=1) == open_onnx(RELEASE).predict(images).argmax(axis=1)
     assert agree.mean() > 0.9
     assert {opset.domain for opset in onnx.load(target).opset_import} == {""}

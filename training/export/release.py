@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from mien.contract import LOG_MEL, PIXELS, PIXELS_RGB
+from mien.contract import AUDIO, FACES, LOG_MEL, PIXELS, PIXELS_RGB
 from training import networks, preprocessing
 from training.errors import ExportError, TrainingError
 from training.export import configs, golden
@@ -30,7 +30,7 @@ from training.export.manifest import DatasetReference, build_manifest, digest_fi
 from training.export.onnx_format import OPSET, save_onnx
 from training.export.saved_model import SIGNATURE, save_saved_model
 from training.onnx_inference import OnnxModel
-from training.run_record import read_run
+from training.run_record import read_measured, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +45,8 @@ FEATURES_TOLERANCE = {PIXELS: 1e-3, PIXELS_RGB: 1e-3, LOG_MEL: 1e-2}
 PROBABILITIES_TOLERANCE = 1e-5
 """Largest difference of a probability between formats."""
 
-PARITY_EXAMPLES = 1_000
+PARITY_EXAMPLES = {FACES: 1_000, AUDIO: 100}
+"""How many examples of an input formats are compared on."""
 
 ONNX_FILE = "model.onnx"
 SAVED_MODEL_DIRECTORY = "model.savedmodel"
@@ -64,6 +65,7 @@ class Candidate:
         temperature: logits are divided by it before the softmax; 1 changes nothing.
         created_by: who or what made it.
         provenance: further facts for the manifest, such as the run's configuration.
+        metrics: figures for the manifest that are known before.
     """
 
     network: str
@@ -72,6 +74,7 @@ class Candidate:
     temperature: float = 1.0
     created_by: str = field(default_factory=getpass.getuser)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
 def candidate_of_run(run: Path) -> Candidate:
@@ -87,12 +90,15 @@ def candidate_of_run(run: Path) -> Candidate:
     if record.network is None:
         message = f"{run} does not say which network its weights belong to: it holds no finished run. Name --network."
         raise TrainingError(message)
+    measured = read_measured(run)
+    by = {"measured_by": measured["by"]} if measured else {}
     return Candidate(
         network=record.network,
         weights=run / str(record.facts.get("weights", "network.weights.h5")),
         dataset=DatasetReference(str(record.dataset.get("name", "unknown")), record.dataset.get("digest")),
         temperature=float(record.facts.get("temperature", 1.0)),
-        provenance={"config": dict(record.config)},
+        provenance={"config": dict(record.config), **by},
+        metrics=measured.get("metrics", {}),
     )
 
 
@@ -115,7 +121,8 @@ def export_release(
         repository: root of a model repository; made if it is not there.
         release: version number of all its models.
         replace: write over a release of that number; otherwise that is an error.
-        measure: called with the classifier's ONNX file; what it returns goes into the manifest as ``metrics``.
+        measure: called with the classifier's ONNX file; what it returns goes into the manifest as ``metrics``, in place
+            of what the candidate knows.
 
     Returns:
         The manifest's path.
@@ -173,7 +180,8 @@ def _write(
     save_onnx(preprocess, preprocess_spec, preprocess_onnx)
     save_onnx(classifier, classifier_spec, classifier_onnx)
 
-    examples = golden.SYNTHETIC[ensemble.input](PARITY_EXAMPLES)
+    compared = PARITY_EXAMPLES[ensemble.input]
+    examples = golden.SYNTHETIC[ensemble.input](compared)
     features = preprocess.predict(examples, verbose=0)
     probabilities = classifier.predict(features, verbose=0)
     parity = {
@@ -202,7 +210,7 @@ def _write(
         "weights_sha256": sha256(candidate.weights),
         "temperature": candidate.temperature,
         "onnx_opset": OPSET,
-        "parity": {"examples": PARITY_EXAMPLES, "largest_difference": parity},
+        "parity": {"examples": compared, "largest_difference": parity},
         **candidate.provenance,
     }
     manifest = build_manifest(
@@ -210,7 +218,7 @@ def _write(
         release,
         digest_files(stage, directories.values()),
         dataset=candidate.dataset,
-        metrics=measure(classifier_onnx) if measure else {},
+        metrics=measure(classifier_onnx) if measure else candidate.metrics,
         created_by=candidate.created_by,
         provenance=provenance,
     )

@@ -29,7 +29,7 @@ def test_public_and_private_test_are_told_apart_in_one_folder(tree: Path) -> Non
 
     assert {name: len(split) for name, split in loaded.splits.items()} == {"train": 14, "validation": 14, "test": 14}
     assert all("PublicTest" in name for name in loaded.validation.names)
-    assert loaded.train.images.shape == (14, 48, 48, 1)
+    assert loaded.train.examples.shape == (14, 48, 48, 1)
 
 
 def test_tree_zip_and_both_csv_forms_are_the_same_dataset(tree: Path, tmp_path: Path) -> None:

@@ -42,11 +42,11 @@ def test_corrections_are_trained_with_as_often_as_they_weigh_and_never_validated
     built = load(datasets.build(base, FACES, weight=3))
     assert len(built.train) == len(base.train) + 3 * 3
     assert built.validation.labels.tolist() == base.validation.labels.tolist()
-    np.testing.assert_array_equal(built.validation.images, base.validation.images)
+    np.testing.assert_array_equal(built.validation.examples, base.validation.examples)
     rows = [row for row, name in enumerate(built.train.names) if IDS[1] in name]
     assert len(rows) == 3
     assert {built.labels[built.train.labels[row]] for row in rows} == {"disgust"}
-    np.testing.assert_array_equal(built.train.images[rows[0], ..., 0], decode(FACES[IDS[1]][1])[0])
+    np.testing.assert_array_equal(built.train.examples[rows[0], ..., 0], decode(FACES[IDS[1]][1])[0])
 
 
 def test_a_base_without_validation_faces_gets_none_of_the_corrections(
@@ -55,7 +55,7 @@ def test_a_base_without_validation_faces_gets_none_of_the_corrections(
     base = load(write_tree(tmp_path / "train-only", per_class=10, splits=("train/Training",)))
     built = load(datasets.build(base, FACES, weight=2))
     assert not any("feedback" in name for name in built.validation.names)
-    np.testing.assert_array_equal(built.validation.images, base.validation.images)
+    np.testing.assert_array_equal(built.validation.examples, base.validation.examples)
 
 
 def test_the_same_faces_without_corrections_are_the_same_dataset(datasets: FeedbackDatasets, base: Dataset) -> None:

@@ -1,0 +1,146 @@
+"""Leaves one speaker out after the other: how good a recipe is on unheard voices, and the network of all voices."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from training import fit as fitting
+from training import networks, preprocessing
+from training.classifier import open_onnx
+from training.dataset import Dataset, Split, by_speaker
+from training.errors import DatasetError, TrainingError
+from training.evaluate import Evaluation, pooled, release_metrics
+from training.evaluate import of_answers as evaluation_of
+from training.run_record import MEASURED_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.classifier import Classifier
+    from training.config import Config
+
+ALL_VOICES = "all"
+"""Folder of the network that is fitted to everybody."""
+
+FEWEST_SPEAKERS = 3
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A speaker who was left out, and the answers to their recordings.
+
+    Attributes:
+        speaker: who.
+        split: their recordings, one row each.
+        probabilities: (N, K), of the exported graphs.
+        digest: SHA-256 of the classifier's file.
+    """
+
+    speaker: str
+    split: Split
+    probabilities: NDArray[np.float32]
+    digest: str
+
+
+def leave_one_speaker_out(
+    config: Config, dataset: Dataset, folder: Path, tell: Callable[[str], None] = lambda _: None
+) -> Evaluation:
+    """Fit the recipe once without each speaker, then once to all; measure it on who was left out.
+
+    The held-out speaker decides nothing: the last epoch is kept, and what Keras shows of an epoch is of the recordings
+    it is fitted to. Answers are those of the exported ONNX graphs, a recording's the mean of its windows'.
+
+    Args:
+        config: the recipe; it must keep the last epoch.
+        dataset: whose splits, if it has several, are put together first.
+        folder: gets a run's folder for each speaker, and `ALL_VOICES`; what is finished there is not done again.
+        tell: is told how far it is.
+
+    Returns:
+        The measurement on all recordings, each answered by the network that has not heard its speaker.
+
+    Raises:
+        DatasetError: there are too few speakers, or it is not known who speaks.
+        TrainingError: the recipe keeps the best epoch, which the held-out speaker would choose.
+    """
+    everything = _together(dataset)
+    speakers = sorted(set(everything.speakers))
+    if len(speakers) < FEWEST_SPEAKERS:
+        message = f"{dataset.name} names {len(speakers)} speakers; folds by speaker need {FEWEST_SPEAKERS} or more."
+        raise DatasetError(message)
+    if config.keep != "last" or config.patience is not None:
+        message = f"The configuration of {config.network} chooses an epoch. Folds need keep='last' and no patience."
+        raise TrainingError(message)
+    folds = []
+    for number, speaker in enumerate(speakers, start=1):
+        tell(f"Speaker {speaker} is left out ({number} of {len(speakers)}).")
+        kept, held = by_speaker(everything, {speaker})
+        classifier = _classifier(config, dataset, kept, folder / f"without-{speaker}")
+        split, probabilities = pooled(held, classifier.predict(held.examples))
+        folds.append(Fold(speaker, split, probabilities, classifier.digest))
+        right = float((probabilities.argmax(axis=1) == split.labels).mean())
+        tell(f"Speaker {speaker}: {right:.3f} of {len(split)} recordings are named right.")
+    tell("Nobody is left out.")
+    final = _classifier(config, dataset, everything, folder / ALL_VOICES)
+    evaluation = _evaluation(dataset, folds, final)
+    answers = np.concatenate([fold.probabilities for fold in folds])
+    metrics = release_metrics(evaluation.report, answers)
+    measured = {"metrics": metrics, "by": f"leaving out each of {len(speakers)} speakers in turn"}
+    (folder / ALL_VOICES / MEASURED_FILE).write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    return evaluation
+
+
+def _together(dataset: Dataset) -> Split:
+    splits = list(dataset.splits.values())
+    if not all(split.speakers for split in splits):
+        message = (
+            f"{dataset.name} does not say who speaks. Name the files as EmoDB, RAVDESS or CREMA-D do, put them in"
+            " speaker/emotion/ folders, or list them in a CSV file with the columns path,label,speaker."
+        )
+        raise DatasetError(message)
+    together = Split(
+        np.concatenate([split.examples for split in splits]),
+        np.concatenate([split.labels for split in splits]),
+        tuple(name for split in splits for name in split.names),
+        tuple(speaker for split in splits for speaker in split.speakers),
+    )
+    return together.take(np.argsort(together.names, kind="stable"))
+
+
+def _classifier(config: Config, dataset: Dataset, fitted: Split, run: Path) -> Classifier:
+    """The classifier that `run` holds or now gets, through the files that would serve it."""
+    if not (run / fitting.RESULT_FILE).exists():
+        keras.backend.clear_session()
+        fitting.fit(config, Dataset(dataset.name, dataset.labels, {"train": fitted, "validation": fitted}), run)
+    ensemble = networks.find(config.network).ensemble
+    preprocess, classifier = (run / "served" / member.name / "1" / "model.onnx" for member in ensemble.members)
+    if not classifier.exists():
+        from training.export.onnx_format import save_onnx  # imports TensorFlow, which fitting can do without
+        from training.export.release import candidate_of_run, probabilities_model
+
+        models = preprocessing.PREPROCESSING[ensemble.members[-1].input](), probabilities_model(candidate_of_run(run))
+        for model, spec, path in zip(models, ensemble.members, (preprocess, classifier), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_onnx(model, spec, path)
+    return open_onnx(classifier, f"{config.network}, each speaker left out in turn")
+
+
+def _evaluation(dataset: Dataset, folds: list[Fold], final: Classifier) -> Evaluation:
+    split = Split(
+        np.zeros(0),
+        np.concatenate([fold.split.labels for fold in folds]),
+        tuple(name for fold in folds for name in fold.split.names),
+        tuple(speaker for fold in folds for speaker in fold.split.speakers),
+    )
+    answers = np.concatenate([fold.probabilities for fold in folds])
+    digest = hashlib.sha256("".join(fold.digest for fold in folds).encode()).hexdigest()
+    return replace(evaluation_of(answers, split, dataset, final, "held-out speakers"), sha256=digest)
