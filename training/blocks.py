@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from keras import KerasTensor
 
 
-def conv_bn(x: KerasTensor, filters: int, size: int = 3, strides: int = 1) -> KerasTensor:
+def conv_bn(x: KerasTensor, filters: int, size: int = 3, strides: int | tuple[int, int] = 1) -> KerasTensor:
     """A convolution and batch normalization."""
     x = layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
 
 
-def conv_bn_relu(x: KerasTensor, filters: int, size: int = 3, strides: int = 1) -> KerasTensor:
+def conv_bn_relu(x: KerasTensor, filters: int, size: int = 3, strides: int | tuple[int, int] = 1) -> KerasTensor:
     """The same, and what is negative becomes 0."""
     return layers.Activation("relu")(conv_bn(x, filters, size, strides))
 

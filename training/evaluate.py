@@ -92,6 +92,11 @@ class Evaluation:
     created_at: str
     speakers: tuple[SpeakerMetrics, ...] = ()
 
+    @property
+    def noun(self) -> str:
+        """What the examples are called."""
+        return "recordings" if self.speakers else "faces"
+
     def as_json(self) -> dict[str, Any]:
         """The evaluation as JSON values; `temperature` also says whether to use it."""
         values = asdict(self)

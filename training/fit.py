@@ -35,6 +35,7 @@ RESULT_FILE = "result.json"
 BACKUP_FILE = "backup.npz"
 _LOG_FILE = "log.csv"
 _STATISTICS_BATCHES = 8
+_STATISTICS_BATCH_SIZE = 128
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,8 @@ def _callbacks(
 def _sample(split: Split, config: Config) -> list[NDArray[Any]]:
     """Examples that the statistics of batch normalization are taken from, the same in each epoch."""
     rows = np.random.default_rng(config.seed).permutation(len(split))[: _STATISTICS_BATCHES * config.batch_size]
-    return [split.examples[part] for part in np.array_split(rows, math.ceil(len(rows) / config.batch_size))]
+    batch_size = max(config.batch_size, _STATISTICS_BATCH_SIZE)  # small batches cost most of an epoch of few examples
+    return [split.examples[part] for part in np.array_split(rows, math.ceil(len(rows) / batch_size))]
 
 
 def _optimizer(config: Config, stage: Stage, steps_an_epoch: int, epochs: int) -> keras.optimizers.Optimizer:

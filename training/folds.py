@@ -33,6 +33,9 @@ ALL_VOICES = "all"
 
 FEWEST_SPEAKERS = 3
 
+SHOWN_EVERY = 8
+"""Of the recordings that a network is fitted to, every eighth is what its figures by epoch are of."""
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -56,7 +59,7 @@ def leave_one_speaker_out(
 ) -> Evaluation:
     """Fit the recipe once without each speaker, then once to all; measure it on who was left out.
 
-    The held-out speaker decides nothing: the last epoch is kept, and what Keras shows of an epoch is of the recordings
+    The held-out speaker decides nothing: the last epoch is kept, and what Keras shows of an epoch is of recordings
     it is fitted to. Answers are those of the exported ONNX graphs, a recording's the mean of its windows'.
 
     Args:
@@ -120,7 +123,8 @@ def _classifier(config: Config, dataset: Dataset, fitted: Split, run: Path) -> C
     """The classifier that `run` holds or now gets, through the files that would serve it."""
     if not (run / fitting.RESULT_FILE).exists():
         keras.backend.clear_session()
-        fitting.fit(config, Dataset(dataset.name, dataset.labels, {"train": fitted, "validation": fitted}), run)
+        shown = fitted.take(np.arange(0, len(fitted), SHOWN_EVERY))
+        fitting.fit(config, Dataset(dataset.name, dataset.labels, {"train": fitted, "validation": shown}), run)
     ensemble = networks.find(config.network).ensemble
     preprocess, classifier = (run / "served" / member.name / "1" / "model.onnx" for member in ensemble.members)
     if not classifier.exists():

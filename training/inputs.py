@@ -47,7 +47,7 @@ def preparing(ensemble: EnsembleSpec, beside: Path | None = None) -> Prepare:
     Args:
         ensemble: with the members that the classifier is one of.
         beside: the classifier's ONNX file. Where it lies in a model repository, speech goes through the preprocessing
-            graph of the same release; elsewhere, and for Keras weights, through the layers that such graphs are made from.
+            graph of the same release; elsewhere, and for Keras weights, through the layers that graphs are made from.
     """
     shape = ensemble.members[-1].input.shape
     if ensemble.input != AUDIO:

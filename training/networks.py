@@ -1,4 +1,4 @@
-"""The networks by name. Each takes what its ensemble's preprocessing gives, which its first layer scales; gives logits."""
+"""The networks by name. Each takes what its ensemble's preprocessing gives, scales it first, and gives logits."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.calibration import Reliability
-    from training.evaluate import Mistake
+    from training.evaluate import Mistake, SpeakerMetrics
     from training.metrics import ClassificationReport
     from training.robustness import RobustnessPoint
 
@@ -49,7 +49,7 @@ def confusion(report: ClassificationReport) -> bytes:
         figure = Figure((WIDTH, 4.6), layout="constrained")
         left, right = figure.subplots(1, 2)
         _matrix(left, shares, report.labels, "Share of each true label", [f"{share:.0%}" for share in shares.ravel()])
-        _matrix(right, counts, report.labels, "Faces", [f"{count}" for count in counts.ravel()])
+        _matrix(right, counts, report.labels, "Counts", [f"{count}" for count in counts.ravel()])
         left.set_ylabel("true label")
         return svg(figure)
 
@@ -72,8 +72,29 @@ def per_class(report: ClassificationReport) -> bytes:
         axes.set_yticks(places, [f"{one.label} ({one.support})" for one in report.classes])
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
-        axes.set_title("Precision, recall and F1 by class (faces in brackets)", pad=26)
+        axes.set_title("Precision, recall and F1 by class (how many in brackets)", pad=26)
         axes.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, fontsize=9, handlelength=1.4)
+        return svg(figure)
+
+
+def per_speaker(speakers: Sequence[SpeakerMetrics], together: float) -> bytes:
+    """Mean recall and accuracy of each speaker as bars; `together` is the mean recall of all of them, a dotted line."""
+    height = 0.36
+    places = np.arange(len(speakers))
+    with mpl.rc_context(STYLE):
+        figure = Figure((WIDTH, 0.5 * len(places) + 1.2), layout="constrained")
+        axes = figure.subplots()
+        rows = (("mean recall", "macro_recall", BLUE), ("accuracy", "accuracy", ORANGE))
+        for row, (name, metric, colour) in enumerate(rows):
+            values = [getattr(one, metric) for one in speakers]
+            bars = axes.barh(places + (row - 0.5) * height, values, height * 0.9, color=colour, label=name)
+            axes.bar_label(bars, fmt="{:.2f}", padding=3, fontsize=8)
+        axes.axvline(together, color=GREY, linestyle=":", linewidth=1.2, zorder=0, label=f"all {together:.2f}")
+        axes.set_yticks(places, [f"{one.speaker} ({one.examples})" for one in speakers])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        axes.set_title("Mean recall and accuracy by speaker (recordings in brackets)", pad=26)
+        axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, fontsize=9, handlelength=1.4)
         return svg(figure)
 
 
@@ -90,7 +111,7 @@ def reliability(before: Reliability, after: Reliability | None = None, temperatu
             _reliability_panel(grid[0, column], grid[1, column], panel, title)
             grid[1, column].set_ylim(0, most * 1.08)
         grid[0, 0].set_ylabel("accuracy")
-        grid[1, 0].set_ylabel("faces")
+        grid[1, 0].set_ylabel("how many")
         grid[0, 0].legend(loc="upper left", fontsize=9)
         return svg(figure)
 

@@ -68,6 +68,8 @@ def _figures(evaluation: Evaluation, images: NDArray[Any] | None, run: RunRecord
             else plots.reliability(report.reliability)
         ),
     }
+    if evaluation.speakers:
+        figures["per_speaker"] = page.svg_uri(plots.per_speaker(evaluation.speakers, report.macro_recall))
     if evaluation.robustness:
         figures["robustness"] = page.svg_uri(plots.robustness(evaluation.robustness, report.accuracy))
     if {"loss", "accuracy", "val_loss", "val_accuracy"} & run.history.keys():

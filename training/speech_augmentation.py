@@ -15,6 +15,9 @@ from keras import KerasTensor, ops
 from training.augmentation import Mixup
 from training.spectrogram import TOP_DB
 
+AGAIN_FRAMES = 90
+"""When the beginning is said again: about where recordings of 2 s end."""
+
 MASK_DB = -50.0
 """What a masked stripe is filled with: about the mean of speech."""
 
@@ -27,6 +30,7 @@ class SpeechAugmentation:
         speed: largest relative change of speed, either way.
         pitch: largest relative change of all frequencies, either way.
         shift: largest move in time, in frames.
+        again_share: share of the windows in which the beginning is said again, so that speech fills them.
         shortest: frames that are left where speech is cut short; the rest of the window is silence.
         cut_share: share of the windows that are cut short.
         microphone_db: standard deviation of a smooth change of the bands' energy.
@@ -41,11 +45,12 @@ class SpeechAugmentation:
     speed: float = 0.12
     pitch: float = 0.12
     shift: float = 12.0
+    again_share: float = 0.4
     shortest: float = 70.0
     cut_share: float = 0.6
     microphone_db: float = 2.0
     noise_share: float = 0.3
-    noise_db: tuple[float, float] = (-65.0, -25.0)
+    noise_db: tuple[float, float] = (-70.0, -40.0)
     masks: int = 1
     mask_frames: float = 16.0
     mask_bands: float = 10.0
@@ -78,6 +83,10 @@ class RandomVoice(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no
         changed = ops.image.affine_transform(
             bands[..., None], transforms, "bilinear", "constant", -TOP_DB, data_format="channels_last"
         )[..., 0]
+        silence = ops.full_like(changed[:, :AGAIN_FRAMES], -TOP_DB)
+        twice = ops.maximum(changed, ops.concatenate([silence, changed[:, : frames - AGAIN_FRAMES]], axis=1))
+        again = self._uniform(count, 0, 1) < config.again_share
+        changed = ops.where(again[:, None, None], twice, changed)
         cut = self._uniform(count, 0, 1) < config.cut_share
         end = ops.where(cut, self._uniform(count, 0, 1) * (frames - config.shortest) + config.shortest, float(frames))
         spoken = ops.arange(frames, dtype="float32")[None, :] < end[:, None]

@@ -29,9 +29,9 @@ def crnn(dropout: float) -> keras.Model:
 
 def _sequence(scaled: KerasTensor, dropout: float) -> KerasTensor:
     x = layers.Reshape((*LOG_MEL.shape, 1))(scaled)
-    x = layers.MaxPooling2D()(conv_bn_relu(x, 16, size=5, strides=2))
-    x = layers.MaxPooling2D()(conv_bn_relu(x, 32))
-    x = layers.MaxPooling2D((1, 2))(conv_bn_relu(x, 48))
+    x = layers.MaxPooling2D((1, 2))(conv_bn_relu(x, 16, size=5, strides=(3, 4)))
+    x = layers.MaxPooling2D((2, 2))(conv_bn_relu(x, 32))
+    x = layers.MaxPooling2D((2, 1))(conv_bn_relu(x, 48))
     steps, bands, filters = x.shape[1:]
     x = layers.Dropout(dropout / 2)(layers.Reshape((steps, bands * filters))(x))
     # Unrolled: the few steps become plain operators, which every runtime has.
