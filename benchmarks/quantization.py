@@ -60,7 +60,7 @@ def measure_round(rounds: Rounds, models: dict[str, dict[int, OnnxModel]], secon
 
 
 def repository_with(classifier: Path, folder: Path) -> Path:
-    """A copy of the shipped model repository in `folder`, whose release 1 has another classifier of the same tensors."""
+    """A copy of the shipped model repository in `folder`; its release 1 has another classifier of the same tensors."""
     repository = shutil.copytree(SHIPPED, folder)
     name = f"{EMOTION_CLASSIFIER.name}/1/model.onnx"
     shutil.copyfile(classifier, repository / name)

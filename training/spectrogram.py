@@ -85,7 +85,7 @@ def fourier_kernel() -> NDArray[np.float32]:
     window = 0.5 - 0.5 * np.cos(2 * np.pi * time / FFT_LENGTH)
     phase = 2 * np.pi * np.outer(time, np.arange(FFT_LENGTH // 2 + 1)) / FFT_LENGTH
     kernel = window[:, None] * np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
-    return kernel[:, None, :].astype(np.float32)
+    return np.asarray(kernel[:, None, :], np.float32)
 
 
 def mel_filters(bands: int) -> NDArray[np.float32]:
@@ -95,7 +95,7 @@ def mel_filters(bands: int) -> NDArray[np.float32]:
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (frequencies - left) / (centre - left), (right - frequencies) / (right - centre)
     triangles = np.maximum(0, np.minimum(rising, falling))
-    return (triangles * 2 / (right - left)).astype(np.float32)
+    return np.asarray(triangles * 2 / (right - left), np.float32)
 
 
 def _hz_to_mel(hz: float) -> float:

@@ -49,7 +49,7 @@ def repository(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("export") / "repository"
     arguments = ["--network", "resnet50v2", "--weights", weights, "--repository", path, "--release", RELEASE]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(release_module, "PARITY_EXAMPLES", {FACES: 16})  # a thousand take minutes
+        patch.setitem(release_module.PARITY_EXAMPLES, contract.FACES, 16)  # a thousand take minutes
         result = CliRunner().invoke(app, ["export", *map(str, arguments)])
     assert result.exit_code == 0, result.output
     return path

@@ -58,9 +58,20 @@ SYNTHETIC: dict[TensorSpec, Callable[[int], NDArray[Any]]] = {FACES: synthetic_f
 """What is sent to an ensemble for want of people, by its input."""
 
 
-def save_golden(path: Path, inputs: NDArray[Any], probabilities: NDArray[np.float32], tolerance: float) -> None:
-    """Write `inputs`, the `probabilities` that Keras gives for them and the largest difference allowed, as one npz."""
-    np.savez_compressed(path, inputs=inputs, probabilities=probabilities, tolerance=np.float32(tolerance))
+def save_golden(
+    path: Path, tensor: TensorSpec, inputs: NDArray[Any], probabilities: NDArray[np.float32], tolerance: float
+) -> None:
+    """Write what a release is asked and must answer as one npz.
+
+    Args:
+        path: the file.
+        tensor: the ensemble's input, under whose name, in small letters, the `inputs` are kept.
+        inputs: (N, *shape).
+        probabilities: (N, K), what Keras gives for them.
+        tolerance: the largest difference allowed.
+    """
+    arrays: dict[str, Any] = {tensor.name.lower(): inputs}
+    np.savez_compressed(path, probabilities=probabilities, tolerance=np.float32(tolerance), **arrays)
 
 
 def _speak(rng: np.random.Generator) -> NDArray[np.float32]:

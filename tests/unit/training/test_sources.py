@@ -213,5 +213,5 @@ def test_a_table_names_no_picture_outside_its_dataset(tmp_path: Path, name: str)
 
     reading = sources.read(folder)
 
-    assert not reading.faces
+    assert not reading.examples
     assert list(reading.unreadable.values()) == ["leads out of the dataset"]

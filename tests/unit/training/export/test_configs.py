@@ -34,7 +34,7 @@ def test_a_new_repository_serves_the_release_through_its_members(
     between = variant.members[0].output.name
     assert pointer.release == 3
     assert pointer.members == {member.name: 3 for member in variant.members}
-    assert preprocess.input_map == {"FACES": "FACES"}
+    assert preprocess.input_map == {variant.input.name: variant.input.name}
     assert preprocess.output_map[between] == classifier.input_map[between]
     assert classifier.output_map == {"PROBABILITIES": "PROBABILITIES"}
     for model in (*variant.members, *variant.twins):
