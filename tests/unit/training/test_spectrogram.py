@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 import librosa
 import numpy as np
+import pytest
 
 from mien.contract import AUDIO, LOG_MEL, SAMPLE_RATE_HZ
+from training import recordings
 from training.export.golden import synthetic_speech
+from training.onnx_inference import OnnxModel
 from training.preprocessing import log_mel
+from training.reading import opened
 from training.spectrogram import FFT_LENGTH, HOP_LENGTH, mel_filters
+
+SHIPPED = Path(__file__).parents[3] / "model_repository/speech_preprocess/1/model.onnx"
 
 TOLERANCE_DB = 0.01
 """Quiet bands, down to 80 dB below the loudest, are where float32 sums differ: 0.0004 dB was seen."""
@@ -54,3 +62,12 @@ def test_the_layer_is_made_again_from_its_configuration() -> None:
     speech = synthetic_speech(1)
 
     np.testing.assert_array_equal(model.predict(speech, verbose=0), again.predict(speech, verbose=0))
+
+
+@pytest.mark.data
+def test_the_shipped_graph_gives_librosas_mel_bands_of_a_hundred_recordings(test_data: Path) -> None:
+    served = OnnxModel(SHIPPED)
+    with opened(test_data / "data/emodb.zip") as (container, names):
+        for name in names[::4][:100]:
+            (window, *_) = recordings.windows(recordings.decode(container.read(name)))
+            np.testing.assert_allclose(served(window[None])[0], oracle(window), atol=TOLERANCE_DB)
