@@ -110,8 +110,11 @@ test: install-checks ## Every test that this machine can run, but for the long o
 test-long: install ## The tests that make test leaves out: PostgreSQL under Prefect, searches with several workers, a rollout under load
 	@$(PYTEST) -m "slow and not fault"
 
+# A row's tests lie with those of what they are about, too; all other files would be read for nothing.
+FAULT_TESTS = $(shell grep -rl --include='test_*.py' pytest.mark.fault tests)
+
 faults: install ## Faults, attacks and endurance in full, with a figure for each (FAULTS="1 8", SOAK_MIN=30, SEED=7); all of them write docs/reliability.md
-	@$(RUN) -m pytest -q -p tests.faults.plugin -m fault tests/faults --write docs/reliability.md \
+	@$(RUN) -m pytest -q -p tests.faults.plugin -m fault $(FAULT_TESTS) --write docs/reliability.md \
 		$(if $(FAULTS),--rows "$(FAULTS)") $(if $(SOAK_MIN),--soak-min $(SOAK_MIN)) $(if $(SEED),--seed $(SEED))
 
 faults-selftest: install ## Take protections out of a copy, one at a time: does its row of make faults notice? (MUTATIONS="canary")

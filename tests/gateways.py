@@ -50,7 +50,12 @@ class RunningGateway:
 
 @contextmanager
 def running_gateway(
-    endpoint: str, folder: Path, *, trust: ssl.SSLContext | bool = True, **settings: str
+    endpoint: str,
+    folder: Path,
+    *,
+    trust: ssl.SSLContext | bool = True,
+    deadline_s: float = DEADLINE_S,
+    **settings: str,
 ) -> Iterator[RunningGateway]:
     """Start a gateway on a free port, and stop it.
 
@@ -58,6 +63,7 @@ def running_gateway(
         endpoint: of Triton; nothing need be there.
         folder: for all that it writes.
         trust: what its certificate is held against, where settings name one.
+        deadline_s: of the client that it holds.
         settings: as in the environment, without their prefix.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -68,7 +74,7 @@ def running_gateway(
         "MIEN_ENDPOINTS": endpoint,
         "MIEN_DETECTOR": "haar",
         "MIEN_STATE": str(folder),
-        "MIEN_DEADLINE_S": str(DEADLINE_S),
+        "MIEN_DEADLINE_S": str(deadline_s),
         **{f"MIEN_GATEWAY_{name}": value for name, value in (places | settings).items()},
     }
     scheme = "https" if "TLS_KEY" in settings else "http"

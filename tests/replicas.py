@@ -18,10 +18,10 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mien import ClientSettings, EmotionClient, MienError
 from mien.contract import EMOTION
@@ -31,12 +31,14 @@ from serving.kept_process import KeptProcess
 from serving.stubs import living_stubs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "triton.mien.svc"
 START_S = 120.0
 POLL_S = 0.05
+TURN_S = 0.1
 
 # In the cluster 30 s, 10 s and 10 s: a test has not that time.
 CONNECTION_AGE_S = 2.0
@@ -163,6 +165,33 @@ class Pod:
     def kill(self) -> None:
         """SIGKILL to the server, without a warning."""
         os.kill(self.triton.process_id, signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Have the server take connections and calls and answer none, as one behind a network that swallows all."""
+        os.kill(self.triton.process_id, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it go on where it was."""
+        os.kill(self.triton.process_id, signal.SIGCONT)
+
+    @contextmanager
+    def slowed(self, share: float) -> Iterator[None]:
+        """Inside, have the server run for that share of the time, in turns of a tenth of a second."""
+        stop = threading.Event()
+
+        def take_turns() -> None:
+            while not stop.wait(share * TURN_S):
+                self.freeze()
+                stop.wait((1 - share) * TURN_S)
+                self.thaw()
+
+        thread = threading.Thread(target=take_turns)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
     def kill_stubs(self) -> None:
         """Have the server live on with nothing left to run its models."""
@@ -312,12 +341,16 @@ class Load:
         callers: how many.
         failures: what they were told instead of an answer.
         answers: the release that answered, in the order of the answers.
+        waits_s: how long each call took, in the order of the answers.
+        options: further settings of the clients.
     """
 
     endpoint: str
     callers: int = 3
     failures: list[str] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    waits_s: list[float] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -349,14 +382,17 @@ class Load:
 
     def _call(self) -> None:
         faces = EMOTION.input.zeros(2)
-        with EmotionClient(ClientSettings(endpoints=(self.endpoint,), deadline_s=30)) as client:
+        settings = ClientSettings(**({"endpoints": (self.endpoint,), "deadline_s": 30} | self.options))
+        with EmotionClient(settings) as client:
             while not self._stop.is_set():
+                begin = time.monotonic()
                 try:
                     (version,) = set(client.classify(faces).model_versions)
                 except MienError as error:
                     self.failures.append(f"{type(error).__name__}: {error}")
                 else:
                     self.answers.append(int(version))
+                    self.waits_s.append(time.monotonic() - begin)
 
 
 def _free_ports(count: int) -> tuple[int, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _OPTIMIZER = "optimizer"
+_HEADROOM_BYTES = 2**20  # for what files hold beside numbers
 _COUNTERS = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter", "_ema_weights_in_model")
 
 
@@ -120,6 +123,27 @@ class Backup(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries n
             for group, variables in groups.items()
             for index, variable in enumerate(variables)
         ]
+
+
+class RoomLeft(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types
+    """Looks for room on the disk before an epoch is written. Give it first in the list.
+
+    HDF5 does not fail where it finds none: it writes half of a file, or ends the process.
+
+    Args:
+        directory: where the epoch's weights and backup go.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._directory = directory
+
+    def on_epoch_end(self, _epoch: int, _logs: Mapping[str, float] | None = None) -> None:
+        """Raise OSError (ENOSPC) where weights and backup would not fit."""
+        variables = [*self.model.state(), *self.model.optimizer.variables]
+        state_bytes = sum(np.asarray(variable).nbytes for variable in variables)
+        if shutil.disk_usage(self._directory).free < 2 * state_bytes + _HEADROOM_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._directory))
 
 
 def epochs_done(path: Path) -> int:

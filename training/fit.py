@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import random
 import resource
+import shutil
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +19,14 @@ import numpy as np
 
 from training import inputs, networks, transfer
 from training.calibration import fit_temperature
-from training.callbacks import AveragedWeights, Backup, TensorBoard, TimeLeft, epochs_done
+from training.callbacks import AveragedWeights, Backup, RoomLeft, TensorBoard, TimeLeft, epochs_done
 from training.classifier import open_weights
 from training.dataset import hold_out
 from training.errors import TrainingError
 from training.learner import Learner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -109,9 +112,29 @@ def fit(
         callbacks: further ones, which see the end of an epoch after all others; what they raise ends the run.
 
     Raises:
-        TrainingError: the directory holds a finished run or the beginning of another one, a stage names no layer, or
-            what the network is to start from cannot be had.
+        TrainingError: the directory holds a finished run or the beginning of another one, its disk is full, a stage
+            names no layer, or what the network is to start from cannot be had.
     """
+    with _naming_a_full_disk(directory):
+        return _fit(config, dataset, directory, callbacks)
+
+
+@contextmanager
+def _naming_a_full_disk(directory: Path) -> Iterator[None]:
+    """Say of what is raised for want of room where room is wanted."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        present = next(folder for folder in (directory, *directory.parents) if folder.exists())
+        raise TrainingError(
+            f"The disk of {directory} is full: {shutil.disk_usage(present).free / 1e6:.1f} MB are free. Make room and"
+            " train again into the same directory: the run goes on after its last whole epoch."
+        ) from error
+
+
+def _fit(config: Config, dataset: Dataset, directory: Path, callbacks: Sequence[keras.callbacks.Callback]) -> Result:
     if (directory / RESULT_FILE).exists():
         message = f"{directory} holds a finished run. Choose another directory, or remove it."
         raise TrainingError(message)
@@ -254,6 +277,7 @@ def _callbacks(
         )
     identity = {"config": config.as_json(), "dataset": digest, "backend": keras.backend.backend()}
     return [
+        RoomLeft(directory),
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.start_epoch(epoch)),
         TimeLeft(config.epochs),
         *counting,

@@ -32,7 +32,7 @@ def target(settings: ClientSettings) -> str:
 def options(settings: ClientSettings) -> Options:
     """Channel options: balancing and retries, message sizes, keepalive, quick reconnection."""
     chosen: Options = [
-        ("grpc.service_config", json.dumps(service_config(settings.retry_attempts))),
+        ("grpc.service_config", json.dumps(service_config(settings.retry_attempts, settings.attempt_timeout_s))),
         # Names in DNS must not overrule the service config above.
         ("grpc.service_config_disable_resolution", 1),
         # A name is looked up anew when a connection ends; gRPC's default, at most once in 30 s, would keep callers from
@@ -50,18 +50,22 @@ def options(settings: ClientSettings) -> Options:
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2000),
     ]
+    if settings.attempt_timeout_s is not None:
+        # gRPC takes a policy's perAttemptRecvTimeout only with this, although it has nothing to do with hedging.
+        chosen.append(("grpc.experimental.enable_hedging", 1))
     if settings.tls_server_name is not None:
         chosen.append(("grpc.ssl_target_name_override", settings.tls_server_name))
     return chosen
 
 
-def service_config(attempts: int) -> dict[str, Any]:
+def service_config(attempts: int, attempt_timeout_s: float | None = None) -> dict[str, Any]:
     """The service config: round robin, and for inference alone retries with jitter inside the call's deadline.
 
     An inference changes nothing on the server, so it may be sent again. NOT_FOUND is among the reasons because a server
     that is shutting down gives it for a moment, CANCELLED because one that is killed may cancel what it was doing (gRPC
-    never retries a caller's own cancelling). Under a flood of failures the throttle stops retries, so that they do
-    not add to an overload.
+    never retries a caller's own cancelling). One that takes requests and answers none is left after
+    `attempt_timeout_s`, for its connection stays. Under a flood of failures the throttle stops retries, so that they
+    do not add to an overload.
     """
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     if attempts > 1:
@@ -75,6 +79,7 @@ def service_config(attempts: int) -> dict[str, Any]:
                     "maxBackoff": "2s",
                     "backoffMultiplier": 3,
                     "retryableStatusCodes": ["UNAVAILABLE", "NOT_FOUND", "CANCELLED"],
+                    **({"perAttemptRecvTimeout": f"{attempt_timeout_s:.3f}s"} if attempt_timeout_s else {}),
                 },
             }
         ]

@@ -77,6 +77,12 @@ class ClientSettings(BaseSettings):
         description="Send together what several threads or tasks ask for while two requests are under way: more faces "
         "a second for many callers of one face each. Such a request goes by the id of the first of them.",
     )
+    attempt_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="With replicas: send a request that has had no answer for so many seconds again, to the next one. "
+        "More than an answer takes under load; by default only a connection that breaks has it sent again.",
+    )
     max_message_bytes: int = Field(
         default=16 * 2**20, ge=2 * 2**20, description="Largest gRPC message sent or received."
     )

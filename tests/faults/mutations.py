@@ -15,7 +15,7 @@ class Mutation:
         file: of the repository, that is changed.
         text: that stands there exactly once.
         replacement: for it.
-        test: the one test of the row that notices, as pytest names it, below tests/faults.
+        test: the one test of the row that notices, as pytest names it; in tests/faults if no folder is named.
     """
 
     name: str
@@ -28,12 +28,114 @@ class Mutation:
 
 LOAD = (
     Mutation(
+        name="steps of the ensemble take any version of a member",
+        row=1,
+        file="serving/configuration.py",
+        text="model_version=versions[member.name]",
+        replacement="model_version=-1",
+        test="test_release_changes.py::test_releases_and_rollbacks_under_load",
+    ),
+    Mutation(
         name="no canary before a release is served",
         row=2,
         file="serving/golden.py",
         text="if not difference <= self.tolerance:",
         replacement="if False:",
         test="test_bad_releases.py::test_bad_releases_under_load_are_refused",
+    ),
+    Mutation(
+        name="no digest is looked at",
+        row=2,
+        file="serving/manifest.py",
+        text="if found != expected:",
+        replacement="if False:",
+        test="test_bad_releases.py::test_bad_releases_under_load_are_refused",
+    ),
+    Mutation(
+        name="an unfinished promotion is not taken back",
+        row=3,
+        file="serving/promotion.py",
+        text="    if entry is None:\n        return\n",
+        replacement="    return\n",
+        test="test_kills.py::test_a_promoter_killed_at_any_step",
+    ),
+    Mutation(
+        name="shared memory of a dead server stays",
+        row=3,
+        file="serving/keeper.py",
+        text='    remove_shared_memory(task["shared_memory_prefix"])\n',
+        replacement="",
+        test="tests/integration/test_server_lifecycle.py::test_killed_supervisor_leaves_nothing",
+    ),
+    Mutation(
+        name="nobody looks at the stubs",
+        row=3,
+        file="serving/watcher.py",
+        text="if stubs == self._healthy_stubs:",
+        replacement="if True:",
+        test="tests/integration/test_server_lifecycle.py::test_killed_stub_heals",
+    ),
+    Mutation(
+        name="a full disk is an error like others to publishing",
+        row=4,
+        file="serving/publishing.py",
+        text="if error.errno in DISK_FULL:",
+        replacement="if False:",
+        test="test_full_disks.py::test_a_full_disk_is_named_by_the_publisher_and_changes_nothing",
+    ),
+    Mutation(
+        name="what is staged stays when publishing fails",
+        row=4,
+        file="serving/publishing.py",
+        text=(
+            "    finally:\n        clear_unfinished(repository, ensemble)\n"
+            "    return Publication(manifest, is_new=True)"
+        ),
+        replacement="    return Publication(manifest, is_new=True)",
+        test="test_full_disks.py::test_a_full_disk_is_named_by_the_publisher_and_changes_nothing",
+    ),
+    Mutation(
+        name="training does not look for room",
+        row=4,
+        file="training/fit.py",
+        text="        RoomLeft(directory),\n",
+        replacement="",
+        test=(
+            "tests/integration/test_training_fit.py"
+            "::test_a_run_on_a_full_disk_says_so_and_ends_like_another_when_there_is_room"
+        ),
+    ),
+    Mutation(
+        name="a server that stops waits for no call",
+        row=5,
+        file="serving/engines.py",
+        text='f"--exit-timeout-secs={plan.exit_timeout_s}"',
+        replacement='"--exit-timeout-secs=0"',
+        test="test_termination.py::test_calls_in_flight_at_a_servers_sigterm_are_answered",
+    ),
+    Mutation(
+        name="a gateway that stops waits for no request",
+        row=5,
+        file="clients/mien/gateway/command.py",
+        text="timeout_graceful_shutdown=DRAIN_S",
+        replacement="timeout_graceful_shutdown=0",
+        test="test_termination.py::test_requests_in_flight_at_a_gateways_sigterm_are_answered",
+    ),
+    Mutation(
+        name="the SDK sends nothing again",
+        row=6,
+        file="clients/mien/channel.py",
+        text="    if attempts > 1:",
+        replacement="    if False:",
+        test="test_replica_faults.py::test_no_caller_notices_what_happens_to_one_of_two_replicas",
+    ),
+    Mutation(
+        name="the queue before preprocessing has no bound",
+        row=8,
+        file="model_repository/emotion_preprocess/config.pbtxt",
+        text="    max_queue_size: 256\n    default_timeout_microseconds: 2000000\n",
+        replacement="",
+        test="test_overload.py::test_three_times_the_capacity",
     ),
 )
 """Of rows 1 to 9 and 18."""

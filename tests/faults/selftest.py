@@ -86,7 +86,7 @@ class Copy:
 
     def run(self, row: int, test: str) -> tuple[int, str]:
         """The exit status of pytest for one test of a row at short scale, and what it printed."""
-        node = f"tests/faults/{test}"
+        node = test if "/" in test else f"tests/faults/{test}"
         command = [sys.executable, "-m", "pytest", "-p", "tests.faults.plugin", "--scale", "short"]
         done = subprocess.run(
             [*command, "--rows", str(row), "--seed", "1", "-q", "-x", "-p", "no:cacheprovider", node],

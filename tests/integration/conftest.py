@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.conftest import figures, scale  # noqa: F401 (fixtures of tests that prove a row of faults too)
 from tests.gateways import RunningGateway, running_gateway
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import WaitUntil
+    from tests.faults.conftest import Figures
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -336,8 +338,11 @@ def test_the_page_shows_everything_to_whoever_has_the_login(house: House) -> Non
     assert (house.state / "prefect/page/v1/index.html").exists()  # not in the environment, which may be made anew
 
 
+@pytest.mark.fault(3)
 @on_sqlite
-def test_a_worker_that_is_killed_comes_back_and_ends_what_was_lost(house: House, wait_until: WaitUntil) -> None:
+def test_a_worker_that_is_killed_comes_back_and_ends_what_was_lost(
+    house: House, wait_until: WaitUntil, figures: Figures
+) -> None:
     before = len(house.runs("retrain"))
     with house.retraining():
         house.emit("mien.feedback.ready", "mien.feedback")
@@ -345,10 +350,13 @@ def test_a_worker_that_is_killed_comes_back_and_ends_what_was_lost(house: House,
         for command in ("prefect worker start", "prefect.engine"):
             for pid in _processes(house, command):
                 os.kill(pid, signal.SIGKILL)
+        begin = time.monotonic()
         wait_until(lambda: house.states("retrain")[before] == "Crashed", **PATIENTLY)
+        ended_s = time.monotonic() - begin
     assert "lost when its worker ended" in house.runs("retrain")[before]["state"]["message"]
     assert "Prefect's worker ended" in house.output.read_text()
     wait_until(lambda: _processes(house, "prefect worker start"), **PATIENTLY)
+    figures.add(f"Prefect's worker and its run: the run is told as lost after {ended_s:.0f} s, the worker is back")
 
 
 @on_sqlite

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,8 @@ from serving.promotion import candidate_release
 from serving.pruning import prune
 from serving.repository import install_shipped
 from tests.callers import calling, faces
-from tests.conftest import server_settings, skip_or_fail
+from tests.conftest import server_settings
+from tests.killed import promote_and_die, publish_and_die
 from tests.releases import answers, export_variant, seal
 
 if TYPE_CHECKING:
@@ -210,69 +209,14 @@ def test_a_candidate_is_served_beside_the_release(
     assert client.classify(faces()).model_versions == ("2",) * 3
 
 
-def test_a_full_disk_is_named_and_changes_nothing(unserved: ModelRepository, export: Path, tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=14m", "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        skip_or_fail("only root may mount a disk small enough to fill")
-    try:
-        repository = ModelRepository(disk / "repository")
-        subprocess.run(["cp", "-r", unserved.path, repository.path], check=True)
-        with pytest.raises(PublishError, match=rf"The disk of {repository.path} is full"):
-            publish(export, repository, EMOTION)
-        assert repository.releases(EMOTION) == [1]
-        assert {path.name for path in (repository.path / ".releases").iterdir()} == {"lock"}
-        repository.verify(EMOTION)
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
-KILLED_PUBLISHER = """
-import os, pathlib, signal, sys
-from mien.contract import EMOTION
-from serving import ModelRepository, publish
-real, left = pathlib.Path.rename, [int(sys.argv[3])]
-def rename(self, target):
-    left[0] -= 1
-    if not left[0]:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(self, target)
-pathlib.Path.rename = rename
-publish(pathlib.Path(sys.argv[1]), ModelRepository(pathlib.Path(sys.argv[2])), EMOTION)
-"""
-
-
 @pytest.mark.parametrize("step", [1, 4])
 def test_a_killed_publisher_leaves_no_half_release(unserved: ModelRepository, export: Path, step: int) -> None:
-    command = [sys.executable, "-c", KILLED_PUBLISHER, str(export), str(unserved.path), str(step)]
-    assert subprocess.run(command, check=False).returncode == -9
+    assert publish_and_die(export, unserved, step)
     assert unserved.releases(EMOTION) == [1]
     assert publish(export, unserved, EMOTION).manifest.release == 2
     assert unserved.verify_release(EMOTION, 2)
     left = {path.name for path in (unserved.path / ".releases").iterdir()}
     assert left == {"lock"}
-
-
-KILLED_PROMOTER = """
-import os, pathlib, signal, sys
-from mien.contract import EMOTION
-from serving import ModelRepository, Promoter, ServerControl
-from serving.ledger import Ledger
-left = [int(sys.argv[4])]
-def dying(real):
-    def call(*args, **kwargs):
-        left[0] -= 1
-        if not left[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*args, **kwargs)
-    return call
-for name in ("load", "is_ready", "infer"):
-    setattr(ServerControl, name, dying(getattr(ServerControl, name)))
-Ledger.finish = dying(Ledger.finish)
-with ServerControl(sys.argv[2], sys.argv[3]) as control:
-    Promoter(ModelRepository(pathlib.Path(sys.argv[1])), EMOTION, control).promote(2)
-"""
 
 
 @pytest.mark.parametrize("step", [1, 9, 10, 11])
@@ -286,10 +230,8 @@ def test_a_killed_promoter_changes_nothing_for_good(
     wait_until: WaitUntil,
 ) -> None:
     publish(export, repository, EMOTION)
-    arguments = [str(repository.path), server.endpoint, server.admin_key, str(step)]
     with calling(client, repository, 2):
-        command = [sys.executable, "-c", KILLED_PROMOTER, *arguments]
-        assert subprocess.run(command, check=False).returncode == -9
+        assert promote_and_die(server, step)
     server.restart()
     wait_until(client.is_ready)  # its connection waits a moment before it tries again
     assert client.classify(faces()).model_versions == ("1",) * 3

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,55 +18,20 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from mien.contract import EMOTION
-from serving import ControlError, PortTakenError, ServerStartError, TritonServer, Watcher
-from serving.keeper import SHARED_MEMORY
+from serving import PortTakenError, ServerStartError, TritonServer
 from serving.record import read_record
 from serving.stubs import living_stubs
+from tests.lifecycle import answers, leftovers, token_of, watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from serving.settings import ServingSettings
     from tests.conftest import MakeServer, WaitUntil
+    from tests.faults.conftest import Figures
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def token_of(settings: ServingSettings) -> str:
-    record = read_record(settings.record_path)
-    assert record is not None
-    return record.token
-
-
-def leftovers(token: str) -> list[str]:
-    """Processes and shared memory segments of the run with that token."""
-    commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
-    return [command for command in commands if token in command] + [
-        path.name for path in SHARED_MEMORY.glob(f"{token}*")
-    ]
-
-
-def answers(server: TritonServer) -> bool:
-    with server.control() as control:
-        try:
-            return control.infer_zeros(EMOTION, timeout_s=1.0) == 1
-        except ControlError:
-            return False
-
-
-@contextmanager
-def watched(server: TritonServer) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=Watcher(server).run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @contextmanager
@@ -121,7 +86,9 @@ def test_restart_keeps_the_endpoint(make_server: MakeServer, tmp_path: Path) -> 
         assert (server.endpoint, server.admin_key) == (endpoint, key)
 
 
-def test_killed_stub_heals(make_server: MakeServer, tmp_path: Path, wait_until: WaitUntil) -> None:
+@pytest.mark.fault(3)
+def test_killed_stub_heals(make_server: MakeServer, tmp_path: Path, wait_until: WaitUntil, figures: Figures) -> None:
+    healed_s = []
     with make_server(tmp_path) as server, watched(server):
         before = living_stubs(server.process_id)
         process_id = server.process_id
@@ -130,32 +97,46 @@ def test_killed_stub_heals(make_server: MakeServer, tmp_path: Path, wait_until: 
             # A heal replaces all stubs of its model, so those of the start are looked up anew.
             stub = next(stub for stub in living_stubs(server.process_id) if stub.model == model)
             os.kill(stub.process_id, signal.SIGKILL)
+            begin = time.monotonic()
             for _ in range(3):  # one that the dead instance keeps would keep its living sibling too
                 answers(server)
             wait_until(lambda dead=stub: dead not in living_stubs(server.process_id))
             wait_until(lambda: len(living_stubs(server.process_id)) == len(before) and answers(server))
+            healed_s.append(time.monotonic() - begin)
+        figures.add(f"stub of each of {len(healed_s)} models: all instances answer after {max(healed_s):.1f} s at most")
         assert server.process_id == process_id
         token = token_of(server.settings)
     assert not leftovers(token)
 
 
-def test_killed_server_comes_back(make_server: MakeServer, tmp_path: Path, wait_until: WaitUntil) -> None:
+@pytest.mark.fault(3)
+def test_killed_server_comes_back(
+    make_server: MakeServer, tmp_path: Path, wait_until: WaitUntil, figures: Figures
+) -> None:
     with make_server(tmp_path) as server, watched(server):
         token, process_id = token_of(server.settings), server.process_id
         os.kill(process_id, signal.SIGKILL)
+        begin = time.monotonic()
         wait_until(lambda: server.process_id != process_id and answers(server))
+        figures.add(f"server: answers again after {time.monotonic() - begin:.1f} s, nothing of the old one is left")
         assert not leftovers(token)
         token = token_of(server.settings)
     assert not leftovers(token)
 
 
-def test_killed_supervisor_leaves_nothing(local_triton: None, tmp_path: Path, wait_until: WaitUntil) -> None:
+@pytest.mark.fault(3)
+def test_killed_supervisor_leaves_nothing(
+    local_triton: None, tmp_path: Path, wait_until: WaitUntil, figures: Figures
+) -> None:
     with foreground(tmp_path) as process:
         record = read_record(tmp_path / "server.json")
         assert record
         assert leftovers(record.token)
         process.kill()
+        begin = time.monotonic()
         wait_until(lambda: not leftovers(record.token))
+        seconds = time.monotonic() - begin
+        figures.add(f"supervisor: no process and no shared memory is left after {seconds:.1f} s")
 
 
 def test_newer_start_clears_what_an_older_one_left(

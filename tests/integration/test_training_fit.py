@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.disks import fill, small_disk
 from tests.unit.training.faces import write_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from tests.faults.conftest import Figures, Scale
 
 pytest.importorskip("jax", reason="the loop without TensorFlow runs on JAX here")
 
@@ -92,9 +95,9 @@ def weights(directory: Path) -> list[NDArray[np.float32]]:
     return arrays
 
 
-def figures(directory: Path) -> dict[str, list[float]]:
-    history: dict[str, list[float]] = json.loads((directory / "result.json").read_text())["history"]
-    return {name: values for name, values in history.items() if name != "seconds"}
+def history(directory: Path) -> dict[str, list[float]]:
+    recorded: dict[str, list[float]] = json.loads((directory / "result.json").read_text())["history"]
+    return {name: values for name, values in recorded.items() if name != "seconds"}
 
 
 def assert_same_figures(found: dict[str, list[float]], expected: dict[str, list[float]]) -> None:
@@ -125,11 +128,12 @@ def test_two_runs_with_one_seed_agree(finished: Path, data: Path, tmp_path: Path
     assert completed.returncode == 0, completed.stderr
     for first, second in zip(weights(finished), weights(tmp_path / "second"), strict=True):
         np.testing.assert_allclose(first, second, atol=1e-6)
-    assert_same_figures(figures(tmp_path / "second"), figures(finished))
+    assert_same_figures(history(tmp_path / "second"), history(finished))
 
 
+@pytest.mark.fault(3)
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_like_one_that_was_not(
-    finished: Path, data: Path, tmp_path: Path
+    finished: Path, data: Path, tmp_path: Path, figures: Figures
 ) -> None:
     killed = run(data, tmp_path / "killed", die=True)
     assert killed.returncode == -signal.SIGKILL
@@ -140,7 +144,30 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_like_one_that_was_not(
     assert resumed.returncode == 0, resumed.stderr
     for first, second in zip(weights(finished), weights(tmp_path / "killed"), strict=True):
         np.testing.assert_allclose(first, second, atol=1e-6)
-    assert_same_figures(figures(tmp_path / "killed"), figures(finished))
+    assert_same_figures(history(tmp_path / "killed"), history(finished))
+    figures.add("training in the middle of an epoch: goes on, to the same weights as without")
+
+
+@pytest.mark.fault(4)
+def test_a_run_on_a_full_disk_says_so_and_ends_like_another_when_there_is_room(
+    finished: Path, data: Path, tmp_path: Path, scale: Scale, figures: Figures
+) -> None:
+    chance = scale.chance("full disk of a run")
+    with small_disk(tmp_path / "disk", size_mib=4) as disk:
+        for number in range(scale.of(full=3, short=1)):
+            directory = disk / f"run-{number}"
+            filler = fill(disk, leave=chance.randrange(900_000))
+            stopped = run(data, directory)
+            assert stopped.returncode != 0
+            assert f"TrainingError: The disk of {directory} is full" in stopped.stderr, stopped.stderr
+            filler.unlink()
+            resumed = run(data, directory)
+            assert resumed.returncode == 0, resumed.stderr
+            assert not list(directory.glob("*.partial"))
+            assert_same_figures(history(directory), history(finished))
+            for first, second in zip(weights(finished), weights(directory), strict=True):
+                np.testing.assert_allclose(first, second, atol=1e-6)
+    figures.add(f"training: {number + 1} runs of {number + 1} say so and go on when there is room, to the same weights")
 
 
 def test_a_finished_run_is_not_written_over(finished: Path, data: Path) -> None:

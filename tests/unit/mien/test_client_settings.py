@@ -85,3 +85,6 @@ def test_only_inference_is_retried() -> None:
     (method,) = channel.service_config(4)["methodConfig"]
     assert method["name"] == [{"service": "inference.GRPCInferenceService", "method": "ModelInfer"}]
     assert "methodConfig" not in channel.service_config(1)
+    assert "perAttemptRecvTimeout" not in method["retryPolicy"]
+    (method,) = channel.service_config(4, 2.5)["methodConfig"]
+    assert method["retryPolicy"]["perAttemptRecvTimeout"] == "2.500s"

@@ -11,6 +11,7 @@ import hmac
 import logging
 import secrets
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, get_args
@@ -135,7 +136,12 @@ class FeedbackStore:
                     "when some have been erased."
                 )
             session.add(correction)
-        self._pictures.write(correction.id, given.picture)
+        try:
+            self._pictures.write(correction.id, given.picture)
+        except FeedbackError:
+            with suppress(FeedbackError):  # what cannot be removed now either, the next purge finds
+                self._forget(correction.id)
+            raise
         with self._database.transaction() as session:
             has_arrived = _changed(session, _update(correction.id, State.ARRIVING).values(state=State.PENDING))
             if has_arrived:
@@ -317,6 +323,12 @@ class FeedbackStore:
             self._pictures.renew(identifier)
         self._keyring.forget_old_keys()
         return len(pictures)
+
+    def _forget(self, identifier: str) -> None:
+        """Remove what nobody has got a receipt for."""
+        self._pictures.remove(identifier)
+        with self._database.transaction() as session:
+            session.execute(delete(Correction).where(Correction.id == identifier))
 
     def _finish_erasure(self, identifier: str, actor: str) -> None:
         self._pictures.remove(identifier)
