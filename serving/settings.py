@@ -56,6 +56,7 @@ class ServingSettings(BaseSettings):
         release_store: where hosts share releases: a folder, ``file:///…`` or ``s3://bucket/prefix``; None for nowhere.
         release: which of them `serving.sync` fetches of the ensemble `emotion`: a number, or ``current`` for what the
             store says.
+        release_speech_emotion: the same of `speech_emotion`.
         engine: ``wheel`` runs the binary in nvidia-pytriton's wheel, ``docker`` NVIDIA's container.
         triton_environment: the virtual environment of the wheel's binary.
         docker_image: image of the engine ``docker``.
@@ -79,6 +80,7 @@ class ServingSettings(BaseSettings):
     config_set: str = Field(default="", pattern=r"^[\w-]*$")
     release_store: str | None = None
     release: Release = "current"
+    release_speech_emotion: Release = "current"
     engine: EngineName = Field(default_factory=_default_engine)
     triton_environment: Path = CHECKOUT / ".venv-triton"
     docker_image: str = "nvcr.io/nvidia/tritonserver:26.07-py3"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
-from mien.contract import EMOTION, EMOTION_CLASSIFIER, EMOTION_PREPROCESS
+from mien.contract import EMOTION
 from serving.manifest import file_sha256
 
 if TYPE_CHECKING:
@@ -19,10 +19,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mien.contract import EnsembleSpec
     from serving import ServingSettings
 
 
-def export_variant(settings: ServingSettings, folder: Path, *, favour: int, strength: float = 2.0) -> Path:
+def export_variant(
+    settings: ServingSettings,
+    folder: Path,
+    *,
+    favour: int,
+    strength: float = 2.0,
+    ensemble: EnsembleSpec = EMOTION,
+) -> Path:
     """Write an export of release 1 whose classifier favours one label.
 
     Args:
@@ -30,38 +38,54 @@ def export_variant(settings: ServingSettings, folder: Path, *, favour: int, stre
         folder: to write; an export as publishing takes it.
         favour: column whose logit is raised.
         strength: by how much.
+        ensemble: whose release.
 
     Returns:
         `folder`.
     """
     shutil.copytree(settings.shipped_repository, folder)
-    path = folder / EMOTION_CLASSIFIER.name / "1/model.onnx"
-    graph = onnx.load(path)
-    (bias,) = [tensor for tensor in graph.graph.initializer if list(tensor.dims) == list(EMOTION.output.shape)]
-    values = numpy_helper.to_array(bias).copy()
-    values[favour] += strength
-    bias.CopyFrom(numpy_helper.from_array(values, bias.name))
-    onnx.save(graph, path)
-    golden = folder / EMOTION.name / "1/golden.npz"
+    path = folder / ensemble.members[-1].name / "1/model.onnx"
+    model = onnx.load(path)
+    raised = np.zeros(ensemble.output.shape, np.float32)
+    raised[favour] = strength
+    _raise_logits(model.graph, raised)
+    onnx.save(model, path)
+    golden = folder / ensemble.name / "1/golden.npz"
+    key = ensemble.input.name.lower()
     with np.load(golden) as content:
-        faces, tolerance = content["faces"], content["tolerance"]
-    np.savez_compressed(golden, faces=faces, probabilities=answers(folder, faces), tolerance=tolerance)
-    seal(folder)
+        inputs, tolerance = content[key], content["tolerance"]
+    np.savez_compressed(
+        golden, **{key: inputs, "probabilities": answers(folder, inputs, ensemble=ensemble), "tolerance": tolerance}
+    )
+    seal(folder, ensemble)
     return folder
 
 
-def seal(folder: Path) -> None:
+def _raise_logits(graph: onnx.GraphProto, raised: NDArray[np.float32]) -> None:
+    """Add to what the last softmax takes."""
+    graph.initializer.append(numpy_helper.from_array(raised, "raised"))
+    (index,) = [number for number, node in enumerate(graph.node) if graph.output[0].name in node.output]
+    softmax = graph.node[index]
+    assert softmax.op_type == "Softmax", softmax.op_type
+    logits = softmax.input[0]
+    softmax.input[0] = "raised_logits"
+    graph.node.insert(index, helper.make_node("Add", [logits, "raised"], ["raised_logits"]))
+
+
+def seal(folder: Path, ensemble: EnsembleSpec = EMOTION) -> None:
     """Make the manifest of an export's release 1 agree with its files, whatever they hold."""
-    path = folder / EMOTION.name / "1/manifest.json"
+    path = folder / ensemble.name / "1/manifest.json"
     manifest = json.loads(path.read_text())
     manifest["files"] = {name: file_sha256(folder / name) for name in manifest["files"]}
     path.write_text(json.dumps(manifest))
 
 
-def answers(folder: Path, faces: NDArray[np.uint8], version: int = 1) -> NDArray[np.float32]:
-    """What the members in `folder` answer, run in this process: (N, 7) probabilities for (N, 96, 96, 3) RGB faces."""
-    values: NDArray[np.generic] = faces
-    for model in (EMOTION_PREPROCESS, EMOTION_CLASSIFIER):
+def answers(
+    folder: Path, inputs: NDArray[np.generic], version: int = 1, ensemble: EnsembleSpec = EMOTION
+) -> NDArray[np.float32]:
+    """What the members in `folder` answer, run in this process: (N, 7) probabilities for (N, *input's shape)."""
+    values = inputs
+    for model in ensemble.members:
         session = onnxruntime.InferenceSession(folder / model.name / str(version) / "model.onnx")
         (values,) = session.run([model.output.name], {model.input.name: values})
     return np.asarray(values, np.float32)

@@ -77,8 +77,8 @@ SERVING = {
             "s",
             {
                 "{{model}}": "1e-6 *"
-                ' sum by (model) (rate(nv_inference_compute_infer_duration_us{model!="emotion", NS}[R]))'
-                ' / sum by (model) (rate(nv_inference_exec_count{model!="emotion", NS}[R]))'
+                ' sum by (model) (rate(nv_inference_compute_infer_duration_us{model!~".*emotion(_candidate)?", NS}[R]))'
+                ' / sum by (model) (rate(nv_inference_exec_count{model!~".*emotion(_candidate)?", NS}[R]))'
             },
         ),
     ],

@@ -167,7 +167,7 @@ SPEECH_EMOTION = EnsembleSpec(
     labels=SPEECH_LABELS,
 )
 
-ENSEMBLES = (EMOTION,)
+ENSEMBLES = (EMOTION, SPEECH_EMOTION)
 """Every ensemble this version knows, with the members of the shipped release."""
 
 VARIANTS = (EMOTION, EMOTION_RGB96, SPEECH_EMOTION)

@@ -311,13 +311,26 @@ def test_clients_and_server_agree_on_their_certificates() -> None:
 
 def test_a_canary_serves_another_release_than_the_predictor() -> None:
     releases = {
-        where: variables(container)["MIEN_RELEASE"]
+        where: [variables(container)[release_variable(ensemble)] for ensemble in ENSEMBLES]
         for where, pod in pods(build("overlays/kserve"))
         if where.startswith("InferenceService")
         for container in containers(pod)
         if container["name"] == "sync"
     }
-    assert releases == {"InferenceService emotion": "1", "InferenceService emotion candidate": "current"}
+    assert releases == {
+        "InferenceService emotion": ["1", "1"],
+        "InferenceService emotion candidate": ["current", "current"],
+    }
+
+
+def test_sync_and_probe_mean_the_same_ensembles(objects: list[Object]) -> None:
+    told = {
+        variables(container)["MIEN_ENSEMBLES"]
+        for _, pod in pods(objects)
+        for container in containers(pod)
+        if container["name"] in (SYNC, "probe")
+    }
+    assert told <= {",".join(ensemble.name for ensemble in ENSEMBLES)}
 
 
 def test_a_run_may_roll_out_the_release_that_it_made_and_no_more() -> None:

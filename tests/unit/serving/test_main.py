@@ -45,6 +45,7 @@ def test_verify_tells_release_and_folder(
 ) -> None:
     folder = make_repository("repository")
     monkeypatch.setenv("MIEN_MODEL_REPOSITORY", str(folder))
+    monkeypatch.setenv("MIEN_ENSEMBLES", "emotion")
     assert main(["verify"]) == 0
     assert capsys.readouterr().out == f"emotion release 1: 2 files match, in {folder}\n"
     (folder / "emotion_classifier" / "1" / "model.onnx").write_bytes(b"damaged")

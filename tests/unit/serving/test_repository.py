@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mien.contract import EMOTION
+from mien.contract import EMOTION, SPEECH_EMOTION
 from serving.errors import RepositoryError
-from serving.repository import ModelRepository, install_shipped
+from serving.repository import ModelRepository, install_shipped, models_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.unit.serving.conftest import MakeRepository
+
+SHIPPED = Path(__file__).parents[3] / "model_repository"
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -111,6 +112,21 @@ def test_published_release_is_never_overwritten(make_repository: MakeRepository)
     before = content(working)
     install_shipped(ModelRepository(make_repository("shipped")), working)
     assert content(working) == before
+
+
+def test_an_ensemble_that_a_copy_lacks_is_installed_beside_what_was_published_there(
+    make_repository: MakeRepository, tmp_path: Path
+) -> None:
+    working = make_repository("working", release=2, weights=b"published here")
+    before = content(working)
+    speech = {f"{name}/{file}" for name in models_of(SPEECH_EMOTION) for file in content(SHIPPED / name)}
+    install_shipped(ModelRepository(SHIPPED), working)
+    after = content(working)
+    assert after == before | {name: (SHIPPED / name).read_bytes() for name in speech}
+    assert ModelRepository(working).verify(SPEECH_EMOTION).release == 1
+    (working / "speech_emotion/config.pbtxt").unlink()
+    (working / "speech_classifier/1/model.onnx").write_bytes(b"half")
+    assert content(install_shipped(ModelRepository(SHIPPED), working).path) == after
 
 
 def test_damaged_shipped_repository_leaves_the_copy_alone(make_repository: MakeRepository, tmp_path: Path) -> None:

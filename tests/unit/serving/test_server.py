@@ -59,6 +59,7 @@ def settings(tmp_path: Path, make_repository: MakeRepository) -> ServingSettings
         state=tmp_path / "state",
         model_repository=tmp_path / "state" / "model_repository",
         shipped_repository=make_repository("shipped"),
+        ensembles="emotion",
         engine="docker",
         grpc_port=0,
         metrics_port=0,

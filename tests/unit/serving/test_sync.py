@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from mien.contract import EMOTION
+from mien.contract import EMOTION, SPEECH_EMOTION
 from serving import ModelRepository
 from serving.store import ReleaseStore, open_store
 from serving.sync import main
@@ -51,14 +51,19 @@ class Completed:
 class Sync(Protocol):
     """Runs the command in this process, with the environment that an init container gives it."""
 
-    def __call__(self, url: str, served: Path | None, *options: str, release: str = "current") -> Completed: ...
+    def __call__(
+        self, url: str, served: Path | None, *options: str, release: str = "current", ensembles: str = "emotion"
+    ) -> Completed: ...
 
 
 @pytest.fixture
 def sync(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sync:
-    def run(url: str, served: Path | None, *options: str, release: str = "current") -> Completed:
+    def run(
+        url: str, served: Path | None, *options: str, release: str = "current", ensembles: str = "emotion"
+    ) -> Completed:
         monkeypatch.setenv("MIEN_RELEASE_STORE", url)
         monkeypatch.setenv("MIEN_RELEASE", release)
+        monkeypatch.setenv("MIEN_ENSEMBLES", ensembles)
         monkeypatch.delenv("MIEN_MODEL_REPOSITORY", raising=False)
         if served:
             monkeypatch.setenv("MIEN_MODEL_REPOSITORY", str(served))
@@ -138,6 +143,26 @@ def test_twins_come_along_only_when_asked_for(sync: Sync, store: ReleaseStore, s
     assert not (served / twin).exists()
     assert sync(store.url, served, "--twins", release="3").code == 0
     assert (served / twin / "3/model.savedmodel").is_dir()
+
+
+def test_the_folder_holds_a_release_of_each_ensemble(
+    sync: Sync, store: ReleaseStore, served: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = "emotion,speech_emotion"
+    speech = open_store(store.url, SPEECH_EMOTION)
+    assert_refused(sync(store.url, served, ensembles=both), 6, "has no current release of speech_emotion")
+    assert not any(served.iterdir())
+    speech.push(ModelRepository(ROOT / "model_repository"), 1)
+    speech.set_current(1, expected=None)
+    assert "emotion release 1, speech_emotion release 1" in sync(store.url, served, ensembles=both).stdout
+    assert sync(store.url, served, ensembles=both, release="2").code == 0
+    repository = ModelRepository(served)
+    assert (repository.verify(EMOTION).release, repository.verify(SPEECH_EMOTION).release) == (2, 1)
+    monkeypatch.setenv("MIEN_RELEASE_SPEECH_EMOTION", "7")
+    assert_refused(sync(store.url, served, ensembles=both), 6, "no release 7 of speech_emotion")
+    assert sync(store.url, served, release="2").stdout.startswith("Now in"), "without speech it is another folder"
+    assert not (served / SPEECH_EMOTION.name).exists()
+    assert_refused(sync(store.url, served, ensembles="emotion,smell"), 2, "MIEN_ENSEMBLES", "no ensemble 'smell'")
 
 
 def test_it_needs_neither_prefect_nor_tensorflow() -> None:
