@@ -26,6 +26,9 @@ class FlowSettings(BaseSettings):
         retrain_data: dataset of runs that a schedule or an event starts; without it such runs need one given.
         retrain_config: their configuration.
         retrain_schedule: when to retrain in any case, as a cron line in UTC such as ``0 3 * * 0``; empty for never.
+        retrain_speech_data: recordings of speech, for runs that the schedule below starts.
+        retrain_speech_config: their configuration.
+        retrain_speech_schedule: as `retrain_schedule`, for speech.
         watch_interval_s: how often to look whether the dataset has changed and whether the traffic has drifted.
         platform: where releases are served: by the server of this state folder, or on Kubernetes.
         kubernetes_namespace: where Triton's Deployment is.
@@ -43,6 +46,9 @@ class FlowSettings(BaseSettings):
     retrain_data: Path | None = None
     retrain_config: str = "quick"
     retrain_schedule: str = ""
+    retrain_speech_data: Path | None = None
+    retrain_speech_config: str = "speech_crnn"
+    retrain_speech_schedule: str = ""
     watch_interval_s: float = Field(default=900.0, ge=1)
     platform: Literal["local", "kubernetes"] = "local"
     kubernetes_namespace: str = "mien"

@@ -11,9 +11,9 @@ import typer
 from flows import command_line
 from flows.errors import FlowError
 from flows.orchestration import prefect_environment
+from flows.retraining.subject import ensemble_of
 from flows.running_server import check_serving
 from flows.settings import read_flow_settings
-from mien.contract import EMOTION
 from serving import read_settings
 
 if TYPE_CHECKING:
@@ -38,9 +38,11 @@ def train(
     """
     settings = read_settings()
     if promote:
-        check_serving(settings, EMOTION)
+        check_serving(settings, ensemble_of(config))
     if not data.exists():
-        raise FlowError(f"There is no {data}. Give FER-2013 as a folder, a zip or its CSV.")
+        raise FlowError(
+            f"There is no {data}. Give FER-2013 as a folder, a zip or its CSV, or recordings as a folder or a zip."
+        )
     prefect_environment.prepare(settings, read_flow_settings())
     from flows.retraining.pipeline import retrain
 

@@ -51,6 +51,7 @@ class Comparison:
         examples: how many both classified.
         accuracy: share named right.
         macro_f1: mean F1 of the classes that have examples.
+        macro_recall: mean recall of the same classes, in speech the unweighted average recall (UAR).
         only_first, only_second: examples that only this one names right.
         p_value: of McNemar's exact two-sided test.
         repetitions: of the bootstrap.
@@ -63,6 +64,7 @@ class Comparison:
     examples: int
     accuracy: Difference
     macro_f1: Difference
+    macro_recall: Difference
     only_first: int
     only_second: int
     p_value: float
@@ -117,7 +119,7 @@ def compare(
     np.add.at(counts, (labels, *answers), 1)
     right = answers[0] == labels, answers[1] == labels
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    accuracy, macro_f1 = _bootstrap(counts, repetitions, np.random.default_rng(seed))
+    accuracy, macro_f1, macro_recall = _bootstrap(counts, repetitions, np.random.default_rng(seed))
     discordant = only_first + only_second
     return Comparison(
         first=names[0],
@@ -125,6 +127,7 @@ def compare(
         examples=len(labels),
         accuracy=accuracy,
         macro_f1=macro_f1,
+        macro_recall=macro_recall,
         only_first=only_first,
         only_second=only_second,
         p_value=float(binomtest(only_first, discordant).pvalue) if discordant else 1.0,
@@ -134,8 +137,8 @@ def compare(
     )
 
 
-def _bootstrap(counts: NDArray[np.int64], repetitions: int, rng: np.random.Generator) -> tuple[Difference, Difference]:
-    """Accuracy and macro-F1 of both models, and the intervals of their differences."""
+def _bootstrap(counts: NDArray[np.int64], repetitions: int, rng: np.random.Generator) -> list[Difference]:
+    """Accuracy, macro-F1 and macro-recall of both models, and the intervals of their differences."""
     total = int(counts.sum())
     shares = counts.ravel() / total
     drawn: list[NDArray[np.float64]] = []
@@ -145,19 +148,20 @@ def _bootstrap(counts: NDArray[np.int64], repetitions: int, rng: np.random.Gener
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate(drawn), (tail, 1 - tail), axis=0)
     observed = _metrics(counts[None])[0]
-    accuracy, macro_f1 = (
-        Difference(float(observed[m, 0]), float(observed[m, 1]), float(low[m]), float(high[m])) for m in (0, 1)
-    )
-    return accuracy, macro_f1
+    return [
+        Difference(float(observed[m, 0]), float(observed[m, 1]), float(low[m]), float(high[m]))
+        for m in range(len(observed))
+    ]
 
 
 def _metrics(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(R, K, K, K) counts to (R, 2, 2): accuracy and macro-F1, of the first and the second model."""
+    """(R, K, K, K) counts to (R, 3, 2): accuracy, macro-F1 and macro-recall, of the first and the second model."""
     confusions = np.stack([counts.sum(axis=3), counts.sum(axis=2)], axis=1)  # (R, model, label, answer)
     hits = np.diagonal(confusions, axis1=2, axis2=3)
     labelled, answered = confusions.sum(axis=3), confusions.sum(axis=2)
     f1 = 2 * hits / np.maximum(labelled + answered, 1)
     present = labelled > 0
     macro_f1 = (f1 * present).sum(axis=2) / present.sum(axis=2)
+    macro_recall = (hits / np.maximum(labelled, 1)).sum(axis=2) / present.sum(axis=2)
     accuracy = hits.sum(axis=2) / labelled.sum(axis=2)
-    return np.stack([accuracy, macro_f1], axis=1)
+    return np.stack([accuracy, macro_f1, macro_recall], axis=1)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from training import sources
-from training.dataset import Dataset, assemble
+from mien.contract import EMOTION, FACES
+from training.dataset import Dataset, assemble, read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from mien.contract import EnsembleSpec
     from training.reading import Problem
 
 HASH_BITS = 4
@@ -71,20 +72,23 @@ class Inspection:
         return len(self.contradictions) / (2 * len(self.duplicates)) if self.duplicates else None
 
 
-def inspect(path: Path) -> Inspection:
-    """Read and examine the dataset at `path`, in any form that `training.sources` reads.
+def inspect(path: Path, ensemble: EnsembleSpec = EMOTION) -> Inspection:
+    """Read and examine the dataset at `path`, in any form that `training.sources` or `training.recordings` reads.
+
+    Near-duplicates are looked for among faces.
 
     Raises:
         DatasetError: `path` is not there or is of no such form; everything else is a finding.
     """
-    dataset, problems = assemble(path.stem, sources.read(path))
+    dataset, problems = assemble(path.stem, read(path, ensemble), ensemble)
     if dataset is None:
         return Inspection(None, problems, {}, [])
     counts = {}
     for name, split in dataset.splits.items():
         numbers = np.bincount(split.labels, minlength=len(dataset.labels)).tolist()
         counts[name] = dict(zip(dataset.labels, numbers, strict=True))
-    return Inspection(dataset, problems, counts, find_duplicates(dataset))
+    duplicates = find_duplicates(dataset) if ensemble.input == FACES else []
+    return Inspection(dataset, problems, counts, duplicates)
 
 
 def find_duplicates(dataset: Dataset) -> list[Duplicate]:

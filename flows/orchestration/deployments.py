@@ -22,11 +22,15 @@ from flows.traffic.pages import read_traffic_settings
 from mien.errors import SettingsError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from prefect import Flow
 
     from flows.settings import FlowSettings
 
 NAME = "mien"
+SPEECH = "speech"
+"""Of the retraining with recordings; every other deployment is called `NAME`."""
 
 
 def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[RunnerDeployment]:
@@ -53,14 +57,22 @@ def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[R
 
     one_after_another = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
     data = {"data": str(settings.retrain_data)} if settings.retrain_data else {}
+    speech = {"data": str(settings.retrain_speech_data)} if settings.retrain_speech_data else {}
     release_flows = (getattr(operations, name) for name in operations.__all__)
     found = [
         deploy(
             retrain,
             parameters={**data, "config": settings.retrain_config},
-            schedule=_retrain_schedule(settings),
+            schedule=_schedule("MIEN_RETRAIN", settings.retrain_schedule, settings.retrain_data),
             concurrency_limit=one_after_another,
             triggers=[retrain_on(event, settings) for event in (DATASET_CHANGED, FEEDBACK_READY, DRIFT_DETECTED)],
+        ),
+        deploy(
+            retrain,
+            SPEECH,
+            parameters={**speech, "config": settings.retrain_speech_config},
+            schedule=_schedule("MIEN_RETRAIN_SPEECH", settings.retrain_speech_schedule, settings.retrain_speech_data),
+            concurrency_limit=one_after_another,
         ),
         *(deploy(flow) for flow in release_flows),
         deploy(search, parameters={**data, "config": settings.retrain_config, "on_work_pool": True}),
@@ -75,19 +87,16 @@ def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[R
     return found
 
 
-def _retrain_schedule(settings: FlowSettings) -> CronSchedule | None:
-    if not settings.retrain_schedule:
+def _schedule(prefix: str, cron: str, data: Path | None) -> CronSchedule | None:
+    if not cron:
         return None
-    if settings.retrain_data is None:
-        raise SettingsError(
-            "MIEN_RETRAIN_SCHEDULE is set and MIEN_RETRAIN_DATA is not: name the dataset to retrain with."
-        )
+    if data is None:
+        raise SettingsError(f"{prefix}_SCHEDULE is set and {prefix}_DATA is not: name the dataset to retrain with.")
     try:
-        return CronSchedule(cron=settings.retrain_schedule, timezone="UTC")
+        return CronSchedule(cron=cron, timezone="UTC")
     except ValidationError as error:
         raise SettingsError(
-            f"MIEN_RETRAIN_SCHEDULE is {settings.retrain_schedule!r}, which is no cron line. 0 3 * * 0 is every Sunday"
-            " at three, UTC."
+            f"{prefix}_SCHEDULE is {cron!r}, which is no cron line. 0 3 * * 0 is every Sunday at three, UTC."
         ) from error
 
 

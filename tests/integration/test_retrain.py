@@ -15,11 +15,20 @@ from typing import TYPE_CHECKING
 import httpx
 import numpy as np
 import pytest
+import soundfile
 
 from mien import EmotionClient
-from mien.contract import EMOTION, EMOTION_CLASSIFIER, EMOTION_CLASSIFIER_SAVEDMODEL, PIXELS
+from mien.contract import (
+    EMOTION,
+    EMOTION_CLASSIFIER,
+    EMOTION_CLASSIFIER_SAVEDMODEL,
+    PIXELS,
+    SAMPLE_RATE_HZ,
+    SPEECH_EMOTION,
+)
 from serving import ModelRepository
 from tests.unit.training.faces import write_tree
+from training.export.golden import synthetic_speech
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,6 +174,49 @@ def test_a_killed_flow_goes_on_and_its_release_is_served_until_a_rollback(
     assert "it is a test" in listed.stdout
     assert artifacts(prefect_api) == {"dataset", "metrics", "confusion", "curves", "report", "decision"}
     assert run_states(prefect_api) == ["CRASHED", "FAILED", "COMPLETED"]  # the killed one is ended by the next
+
+
+SPEECH_CONFIG = '''
+"""One epoch on a few made recordings, for a test."""
+
+from training.config import Config
+from training.speech_augmentation import SpeechAugmentation
+
+CONFIG = Config(
+    network="speech_crnn", epochs=1, learning_rate=0.001, batch_size=8, ema=None, augmentation=SpeechAugmentation()
+)
+'''
+
+
+def write_recordings(folder: Path) -> Path:
+    """Two recordings a speaker and emotion, in folders that say whose and which."""
+    for number, speech in enumerate(synthetic_speech(4 * len(SPEECH_EMOTION.labels))):
+        speaker, label = divmod(number % (2 * len(SPEECH_EMOTION.labels)), len(SPEECH_EMOTION.labels))
+        path = folder / f"speaker{speaker}" / SPEECH_EMOTION.labels[label] / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, speech, SAMPLE_RATE_HZ)
+    return folder
+
+
+def test_a_configuration_of_speech_makes_a_release_of_speech(
+    server: TritonServer, prefect_api: str, tmp_path: Path
+) -> None:
+    data, config = write_recordings(tmp_path / "recordings"), tmp_path / "brief_speech.py"
+    config.write_text(SPEECH_CONFIG)
+    environment = os.environ | {
+        "MIEN_STATE": str(server.settings.state),
+        "MIEN_MODEL_REPOSITORY": str(server.settings.model_repository),
+        "PREFECT_API_URL": prefect_api,
+    }
+    arguments = [str(data), "--config", str(config), "--accept-anyway", "it is a test"]
+    command = [sys.executable, "-m", "flows.train", *arguments]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    (decision,) = (server.settings.state / "runs").glob("*/decision.json")
+    assert '"UAR"' in decision.read_text()
+    assert "Release 2 is served." in ended.stdout
+    with server.control() as control:
+        assert [control.infer_zeros(ensemble) for ensemble in (EMOTION, SPEECH_EMOTION)] == [1, 2]
 
 
 def test_without_a_server_nothing_begins(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def registered(**settings: object) -> dict[str, object]:
 def test_every_release_command_is_a_deployment() -> None:
     names = registered().keys()
     assert {"publish/mien", "promote/mien", "rollback/mien", "candidate/mien", "withdraw/mien", "prune/mien"} <= names
-    assert {"retrain/mien", "search/mien", "search-trials/mien"} <= names
+    assert {"retrain/mien", "retrain/speech", "search/mien", "search-trials/mien"} <= names
 
 
 def test_only_what_there_is_gets_watched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,15 +34,16 @@ def test_entrypoints_are_modules_so_that_no_folder_shadows_a_package() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "data", "named"),
+    ("settings", "named"),
     [
-        ("sometimes", Path("/faces"), "'sometimes', which is no cron line"),
-        ("0 3 * * 0", None, "MIEN_RETRAIN_DATA is not"),
+        ({"retrain_schedule": "sometimes", "retrain_data": Path("/faces")}, "'sometimes', which is no cron line"),
+        ({"retrain_schedule": "0 3 * * 0"}, "MIEN_RETRAIN_DATA is not"),
+        ({"retrain_speech_schedule": "0 3 * * 0", "retrain_data": Path("/faces")}, "MIEN_RETRAIN_SPEECH_DATA is not"),
     ],
 )
-def test_a_schedule_that_cannot_be_kept_is_refused(schedule: str, data: Path | None, named: str) -> None:
+def test_a_schedule_that_cannot_be_kept_is_refused(settings: dict[str, object], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
-        registered(retrain_schedule=schedule, retrain_data=data)
+        registered(**settings)
 
 
 def test_a_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,3 +123,12 @@ def test_budgets_can_be_set() -> None:
     candidate, serving = evaluation(answers(0.8), file_bytes=60_000_000), evaluation(answers(0.8))
     comparison = compare(answers(0.8), answers(0.8), LABELS, repetitions=100)
     assert decide(candidate, serving, comparison, release=1, budgets=Budgets(file_mb=100)).passed
+
+
+def test_of_speech_the_unweighted_recall_counts() -> None:
+    served, worse = answers(0.9), answers(0.5)
+    decision = decide(
+        evaluation(worse), evaluation(served), compare(served, worse, LABELS, repetitions=500), release=4, merit="UAR"
+    )
+    assert "UAR" in broken(decision)
+    assert "accuracy" not in {rule.name for rule in decision.rules}
