@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flows import release
-from mien.contract import EMOTION
+from mien.contract import EMOTION, ENSEMBLES
 from serving import Ledger, ModelRepository, publish
 from serving.repository import install_shipped
 from serving.store import ReleaseStore, open_store
@@ -44,11 +44,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory, repository: ModelRepository) -> ReleaseStore:
-    """A volume with release 1."""
-    store = open_store(str(tmp_path_factory.mktemp("store")), EMOTION)
-    store.push(repository, 1)
-    store.set_current(1, expected=None)
-    return store
+    """A volume with release 1 of faces and of speech."""
+    url = str(tmp_path_factory.mktemp("store"))
+    for ensemble in ENSEMBLES:
+        store = open_store(url, ensemble)
+        store.push(repository, 1)
+        store.set_current(1, expected=None)
+    return open_store(url, EMOTION)
 
 
 @pytest.fixture
