@@ -11,7 +11,7 @@ from flows.errors import RolloutError
 from flows.releases.workload import Workload
 from flows.running_server import check_serving
 from flows.settings import FlowSettings
-from mien.contract import EMOTION
+from mien.contract import EMOTION, SPEECH_EMOTION
 from serving import read_settings
 from serving.errors import StoreError
 from tests.fake_kubernetes import FakeKubernetes
@@ -68,3 +68,5 @@ def test_before_much_work_is_done_it_is_seen_that_a_release_could_be_served(
     with pytest.raises(StoreError, match="Set MIEN_RELEASE_STORE"):
         check_serving(read_settings(state=tmp_path), EMOTION)
     check_serving(read_settings(state=tmp_path, release_store=str(tmp_path)), EMOTION)
+    with pytest.raises(RolloutError, match="change MIEN_RELEASE_SPEECH_EMOTION"):
+        check_serving(read_settings(state=tmp_path, release_store=str(tmp_path)), SPEECH_EMOTION)
