@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from training import configs
 from training.augmentation import AugmentationConfig
 from training.errors import TrainingError
+from training.speech_augmentation import SpeechAugmentation  # noqa: TC001 - search spaces read the annotations
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from training.speech_augmentation import SpeechAugmentation
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from training.run_record import RunRecord
 
 # As in `training.cli`, heavy imports stay inside.
 
@@ -39,10 +43,17 @@ def folds(
     dataset = load(data, networks.find(settings.network).ensemble)
     evaluation = leave_one_speaker_out(settings, dataset, folder, typer.echo)
     command = f"python -m training folds DATA --config {config}"
-    page = write_report(folder, evaluation, run=read_run(folder / ALL_VOICES), command=command)
+    page = write_report(folder, evaluation, run=_without_validation(read_run(folder / ALL_VOICES)), command=command)
     report = evaluation.report
     typer.echo(
         f"{report.examples} recordings of unheard speakers: unweighted average recall {report.macro_recall:.4f},"
         f" accuracy {report.accuracy:.4f}, macro-F1 {report.macro_f1:.4f}. Report: {page}"
     )
     typer.echo(f"Release it: python -m training export --weights {folder / ALL_VOICES} --release N")
+
+
+def _without_validation(run: RunRecord) -> RunRecord:
+    """The record without figures of a validation split: there is none, what bears its name was fitted to."""
+    history = {name: values for name, values in run.history.items() if not name.startswith("val_")}
+    facts = {name: value for name, value in run.facts.items() if name != "validation_accuracy"}
+    return replace(run, history=history, facts=facts)

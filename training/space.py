@@ -169,6 +169,10 @@ def configure(base: Config, values: Mapping[str, Scalar]) -> Config:
         if getattr(base, part) is None:
             message = f"The configuration of {base.network} has no {part}, so {part}.{next(iter(inner))} means nothing."
             raise TrainingError(message)
+        absent = next((name for name in inner if not hasattr(getattr(base, part), name)), None)
+        if absent:
+            message = f"The {part} of {base.network} has no {absent}: the space is for networks of another kind."
+            raise TrainingError(message)
         changed[part] = replace(getattr(base, part), **inner)
     return replace(base, **changed)
 
@@ -209,20 +213,21 @@ def _check_range(parameter: Float | Int) -> None:
 
 def _hint(field: str) -> object:
     """Type of a field of `Config`, by its dotted name."""
-    owner: Any = Config
+    owners: list[Any] = [Config]
     walked = ""
     hint: object = Config
     for name in field.split("."):
         # Config's module imports Path for the type checker alone.
-        hints = get_type_hints(owner, localns={"Path": Path}) if is_dataclass(owner) else {}
+        hints: dict[str, object] = {}
+        for owner in owners:
+            hints |= get_type_hints(owner, localns={"Path": Path})
         if name not in hints:
             known = f"It has: {', '.join(hints)}." if hints else "It has no parts."
             message = f"The search space names {field!r}, but there is no {name!r} in {walked or 'Config'}. {known}"
             raise TrainingError(message)
         hint = hints[name]
         options = get_args(hint) if get_origin(hint) in _UNIONS else (hint,)
-        parts = [option for option in options if is_dataclass(option)]
-        owner, walked = (parts[0] if parts else None), f"{walked}.{name}".lstrip(".")
+        owners, walked = [option for option in options if is_dataclass(option)], f"{walked}.{name}".lstrip(".")
     return hint
 
 

@@ -48,7 +48,7 @@ def test_the_loss_is_the_cross_entropy(faces: NDArray[np.uint8]) -> None:
     network = networks.build("linear")
     learner = Learner(network, Config("linear", 1, 0.1))
 
-    loss = loss_of(learner, learner({"image": faces, "label": LABELS}))
+    loss = loss_of(learner, learner({"example": faces, "label": LABELS}))
 
     expected = -log_softmax(network.predict(faces.astype(np.float32), verbose=0), axis=1)[np.arange(4), LABELS].mean()
     assert loss == pytest.approx(expected, rel=1e-5)
@@ -68,7 +68,7 @@ def test_class_weights_weigh_the_faces() -> None:
 def test_labels_are_smoothed_only_while_training(faces: NDArray[np.uint8]) -> None:
     config = Config("linear", 1, 0.1, label_smoothing=0.7)
     learner = Learner(networks.build("linear"), config)
-    batch = {"image": faces, "label": LABELS}
+    batch = {"example": faces, "label": LABELS}
 
     assert ops.convert_to_numpy(learner(batch)["targets"]).max() == 1
     assert ops.convert_to_numpy(learner(batch, training=True)["targets"]).min() == pytest.approx(0.1)
@@ -82,7 +82,7 @@ def test_the_loss_with_teachers_is_weighed_and_they_are_not_trained(faces: NDArr
     distillation = Distillation(tuple(Teacher("linear", path) for path in paths), temperature=3.0, weight=0.6)
     learner = Learner(networks.build("linear"), Config("linear", 1, 0.1, distillation=distillation))
 
-    outputs = learner({"image": faces, "label": LABELS}, training=True)
+    outputs = learner({"example": faces, "label": LABELS}, training=True)
 
     logits = ops.convert_to_numpy(outputs["logits"])
     soft = ops.convert_to_numpy(outputs["teachers"])
@@ -103,7 +103,7 @@ def test_the_mean_of_the_teachers_is_learnt(faces: NDArray[np.uint8], tmp_path: 
     config = Config("linear", 1, 0.1, distillation=distillation, augmentation=unchanged)
     learner = Learner(networks.build("linear"), config)
 
-    outputs = learner({"image": faces, "label": LABELS}, training=True)
+    outputs = learner({"example": faces, "label": LABELS}, training=True)
 
     expected = softmax(teacher.predict(faces.astype(np.float32), verbose=0), axis=1)
     np.testing.assert_allclose(ops.convert_to_numpy(outputs["teachers"]), expected, atol=1e-4)

@@ -93,3 +93,8 @@ def test_suggestions_stay_within_the_space_and_make_a_configuration() -> None:
         assert 8 <= config.batch_size <= 64
         assert config.ema in (None, 0.99)
         assert config.augmentation.mixup in (0.0, 0.2)
+
+
+def test_a_space_of_faces_is_refused_for_speech() -> None:
+    with pytest.raises(TrainingError, match="augmentation of speech_crnn has no flip"):
+        configure(load_config("speech_crnn"), {"augmentation.flip": 0.5})
