@@ -1,4 +1,4 @@
-"""Mien's client: find the faces in pictures and videos and name their emotions on a Triton Inference Server."""
+"""Mien's client: name the emotions of faces in pictures and videos, and of speech, on a Triton Inference Server."""
 
 from mien.client import AsyncEmotionClient, EmotionClient
 from mien.errors import (
@@ -17,7 +17,18 @@ from mien.errors import (
     TensorError,
 )
 from mien.faces import Box, Face, Landmarks
-from mien.results import Comparison, Emotion, Miss, ModelStatus, Predictions, Recognition, RecognizedFace, Result
+from mien.results import (
+    Comparison,
+    Emotion,
+    Miss,
+    ModelStatus,
+    Predictions,
+    Recognition,
+    RecognizedFace,
+    Result,
+    SpeechRecognition,
+    SpeechWindow,
+)
 from mien.settings import ClientSettings
 
 __all__ = [
@@ -47,5 +58,7 @@ __all__ = [
     "ServerOverloadedError",
     "ServerUnavailableError",
     "SettingsError",
+    "SpeechRecognition",
+    "SpeechWindow",
     "TensorError",
 ]

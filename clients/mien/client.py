@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 from tritonclient.grpc import service_pb2_grpc
 
-from mien import channel, status
+from mien import channel, contract, status
 from mien.errors import InferenceError, MienError
 from mien.gathering import TaskGatherer, ThreadGatherer
 from mien.hooks import Hooks
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mien.hooks import OnComparison, OnMiss, OnResult
     from mien.images import ImageSource
     from mien.procedures import Procedure, Step, T
-    from mien.results import ModelStatus, Predictions, Recognition
+    from mien.results import ModelStatus, Predictions, Recognition, SpeechRecognition
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class _Client:
 
 
 class EmotionClient(_Client):
-    """Sends faces and pictures to a Triton server and gets emotions back; may be shared by threads.
+    """Sends faces, pictures and speech to a Triton server and gets emotions back; may be shared by threads.
 
     Every method may raise any `mien.errors.InferenceError`, and takes `deadline_s`, the seconds for the whole call with
     detection, retries and waiting (by default that of the settings).
@@ -93,7 +93,7 @@ class EmotionClient(_Client):
     Args:
         server: "host:port" of Triton's gRPC port, or settings; by default settings from the environment (``MIEN_…``).
         detector: face detector to use instead of the one that the settings name.
-        on_result: called once for each classified face, in the calling thread.
+        on_result: called once for each classified face or window of speech, in the calling thread.
         on_comparison: called for each call that the candidate was shown too (`shadow_share`), in another thread.
         on_miss: called for each call that was meant for the candidate and that it did not answer, though it is there.
 
@@ -194,6 +194,50 @@ class EmotionClient(_Client):
             request_id: to find the call by in logs; by default a random one.
         """
         return self._run(self._procedures.recognize_many(images, deadline_s, request_id, film=film))
+
+    def classify_speech(
+        self, sound: NDArray[np.float32], *, deadline_s: float | None = None, request_id: str | None = None
+    ) -> Predictions:
+        """Emotions of windows of speech.
+
+        Args:
+            sound: (N, 48000) float32: 3 s of one channel at 16 kHz each, -1..1, zeros after shorter speech; any N.
+            deadline_s: seconds for the whole call.
+            request_id: to find the call by in logs; by default a random one.
+
+        Raises:
+            TensorError: the dtype or shape is another, or a number is not finite.
+        """
+        return self._run(self._procedures.classify_speech(sound, deadline_s, request_id))
+
+    def recognize_speech(
+        self,
+        samples: NDArray[Any],
+        rate: float,
+        *,
+        hop_s: float = contract.WINDOW_HOP_S,
+        deadline_s: float | None = None,
+        request_id: str | None = None,
+    ) -> SpeechRecognition:
+        """Emotions over a recording of speech, in windows of 3 s that overlap.
+
+        A recording of less than 3 s is one window. For long ones `mien.speech.analyse` needs less memory.
+
+        Args:
+            samples: (n,) or (n, channels), of which the mean is taken; int16, int32, or float32 or float64 in -1..1.
+            rate: samples a second, 8,000 to 192,000; other than 16,000 needs the extra `audio`.
+            hop_s: from the beginning of one window to that of the next, 0.1 to 3.
+            deadline_s: seconds for the whole call.
+            request_id: to find the call by in logs; by default a random one.
+
+        Returns:
+            The windows' emotions; those of silent windows are None, and the server is not asked for them.
+
+        Raises:
+            TensorError: samples or rate cannot be used, or there is less than 0.1 s.
+            SettingsError: `hop_s` is out of bounds, or the extra is missing.
+        """
+        return self._run(self._procedures.recognize_speech(samples, rate, hop_s, deadline_s, request_id))
 
     def models(self, *, deadline_s: float | None = None) -> list[ModelStatus]:
         """What the server says about the models of the contract; needs no admin key."""
@@ -333,6 +377,24 @@ class AsyncEmotionClient(_Client):
     ) -> list[Recognition]:
         """See `EmotionClient.recognize_many`."""
         return await self._run(self._procedures.recognize_many(images, deadline_s, request_id, film=film))
+
+    async def classify_speech(
+        self, sound: NDArray[np.float32], *, deadline_s: float | None = None, request_id: str | None = None
+    ) -> Predictions:
+        """See `EmotionClient.classify_speech`."""
+        return await self._run(self._procedures.classify_speech(sound, deadline_s, request_id))
+
+    async def recognize_speech(
+        self,
+        samples: NDArray[Any],
+        rate: float,
+        *,
+        hop_s: float = contract.WINDOW_HOP_S,
+        deadline_s: float | None = None,
+        request_id: str | None = None,
+    ) -> SpeechRecognition:
+        """See `EmotionClient.recognize_speech`."""
+        return await self._run(self._procedures.recognize_speech(samples, rate, hop_s, deadline_s, request_id))
 
     async def models(self, *, deadline_s: float | None = None) -> list[ModelStatus]:
         """See `EmotionClient.models`."""

@@ -51,36 +51,50 @@ class CallContext:
         return cls(request_id, (("x-request-id", request_id), *carrier.items()))
 
 
-def checked_faces(faces: NDArray[np.uint8], spec: contract.TensorSpec = contract.FACES) -> NDArray[np.uint8]:
-    """`faces` in C order, after holding them against the contract.
+def checked(items: NDArray[Any], spec: contract.TensorSpec) -> NDArray[Any]:
+    """`items`, (N, *spec.shape), in C order, after holding them against the contract.
 
     Raises:
-        TensorError: it is no array, or its dtype or shape is another.
+        TensorError: it is no array, its dtype or shape is another, or a number in it is not finite.
     """
-    if isinstance(faces, np.ndarray) and faces.dtype == spec.dtype and faces.shape[1:] == spec.shape:
-        return np.ascontiguousarray(faces)
     wanted = f"(N, {', '.join(map(str, spec.shape))}) {spec.dtype}"
-    if not isinstance(faces, np.ndarray):
-        raise TensorError(f"{spec.name} must be an array {wanted}, not {type(faces).__name__!r}.")
-    if faces.dtype != spec.dtype:
-        raise TensorError(f"{spec.name} must be {wanted}, but its dtype is {faces.dtype}.")
-    raise TensorError(f"{spec.name} must be {wanted}, but its shape is {faces.shape}.")
+    if not isinstance(items, np.ndarray):
+        raise TensorError(f"{spec.name} must be an array {wanted}, not {type(items).__name__!r}.")
+    if items.dtype != spec.dtype:
+        raise TensorError(f"{spec.name} must be {wanted}, but its dtype is {items.dtype}.")
+    if items.shape[1:] != spec.shape or not items.ndim:
+        raise TensorError(f"{spec.name} must be {wanted}, but its shape is {items.shape}.")
+    if items.dtype.kind == "f" and not np.isfinite(items).all():
+        raise TensorError(f"{spec.name} holds numbers that are not finite (NaN or infinity).")
+    return np.ascontiguousarray(items)
 
 
 def infer_requests(
-    faces: NDArray[np.uint8], context: CallContext, *, model: str, version: str
+    items: NDArray[Any],
+    context: CallContext,
+    *,
+    model: str,
+    version: str,
+    spec: contract.EnsembleSpec = contract.EMOTION,
 ) -> list[service_pb2.ModelInferRequest]:
-    """One request for every `contract.MAX_BATCH_SIZE` faces, in order; none for no face."""
+    """One request for every `contract.MAX_BATCH_SIZE` items, in order; none for no item.
+
+    Args:
+        items: (N, *spec.input.shape), as `checked` gives them.
+        context: of the call.
+        model: to send them to.
+        version: of it; empty for the one that is served.
+        spec: the tensors and labels that `model` has.
+    """
     return [
-        _infer_request(faces[start : start + contract.MAX_BATCH_SIZE], context.request_id, model, version)
-        for start in range(0, len(faces), contract.MAX_BATCH_SIZE)
+        _infer_request(items[start : start + contract.MAX_BATCH_SIZE], context.request_id, model, version, spec)
+        for start in range(0, len(items), contract.MAX_BATCH_SIZE)
     ]
 
 
 def _infer_request(
-    batch: NDArray[np.uint8], request_id: str, model: str, version: str
+    batch: NDArray[Any], request_id: str, model: str, version: str, spec: contract.EnsembleSpec
 ) -> service_pb2.ModelInferRequest:
-    spec = contract.EMOTION
     return service_pb2.ModelInferRequest(
         model_name=model,
         model_version=version,
@@ -111,15 +125,17 @@ def set_queue_timeout(request: service_pb2.ModelInferRequest, seconds: float) ->
 
 
 def predictions(
-    answers: Sequence[service_pb2.ModelInferResponse], sizes: Sequence[int], context: CallContext
+    answers: Sequence[service_pb2.ModelInferResponse],
+    sizes: Sequence[int],
+    context: CallContext,
+    spec: contract.EnsembleSpec = contract.EMOTION,
 ) -> Predictions:
     """The answers to `infer_requests`, put together again.
 
     Raises:
         InferenceError: an answer does not fit the contract.
     """
-    spec = contract.EMOTION
-    parts = [_probabilities(answer, size) for answer, size in zip(answers, sizes, strict=True)]
+    parts = [_probabilities(answer, size, spec.output) for answer, size in zip(answers, sizes, strict=True)]
     versions = [answer.model_version for answer, size in zip(answers, sizes, strict=True) for _ in range(size)]
     if len(parts) == 1:
         (rows,) = parts
@@ -128,8 +144,11 @@ def predictions(
     return Predictions(rows, spec.labels, tuple(versions), context.request_id)
 
 
-def _probabilities(answer: Any, size: int) -> NDArray[np.float32]:  # noqa: ANN401 (a generated message)
-    spec = contract.EMOTION.output
+def _probabilities(
+    answer: Any,  # noqa: ANN401 (a generated message)
+    size: int,
+    spec: contract.TensorSpec,
+) -> NDArray[np.float32]:
     shape = (size, *spec.shape)
     found = [(tensor.name, tensor.datatype, tuple(tensor.shape)) for tensor in answer.outputs]
     if found != [(spec.name, spec.datatype, shape)] or len(answer.raw_output_contents) != 1:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from tritonclient.grpc import service_pb2
 
-from mien import contract, faces, hooks, images, inference
+from mien import contract, faces, hooks, images, inference, windows
 from mien.deadline import Deadline
 from mien.detectors import detect_in_film, load_detector
 from mien.errors import InferenceError, ModelNotFoundError
 from mien.inference import CallContext
-from mien.results import ModelStatus, Predictions, Recognition, RecognizedFace, Result
+from mien.results import ModelStatus, Predictions, Recognition, RecognizedFace, Result, SpeechRecognition
 from mien.trial import Trial
 
 if TYPE_CHECKING:
@@ -85,8 +85,28 @@ class _Located:
 
 
 @dataclass(frozen=True, slots=True)
+class _Route:
+    """Where one kind of call goes.
+
+    Attributes:
+        spec: the tensors and labels that all models of it have.
+        model: the ensemble that answers.
+        version: the release to insist on; empty for the one that is served.
+        trial: of a candidate, if there may be one.
+    """
+
+    spec: contract.EnsembleSpec
+    model: str
+    version: str
+    trial: Trial | None
+
+    def requests(self, items: NDArray[Any], context: CallContext) -> Sequence[Any]:
+        return inference.infer_requests(items, context, model=self.model, version=self.version, spec=self.spec)
+
+
+@dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a model answered to all crops of a call, and how long that took."""
+    """What a model answered to all items of a call, and how long that took."""
 
     predictions: Predictions
     model: str
@@ -107,21 +127,41 @@ class Procedures:
         self._detector = detector
         self._detector_lock = threading.Lock()
         self._told = told
-        self._trial = Trial(settings, told) if settings.tries_candidate else None
+        self._faces = self._route(contract.EMOTION, settings.model, settings.model_version, settings.candidate)
+        self._speech = self._route(
+            contract.SPEECH_EMOTION, settings.speech_model, settings.speech_model_version, settings.speech_candidate
+        )
 
     def close(self) -> None:
-        """Report nothing any more of what is still on its way to the candidate."""
-        if self._trial is not None:
-            self._trial.close()
+        """Report nothing any more of what is still on its way to the candidates."""
+        for route in (self._faces, self._speech):
+            if route.trial is not None:
+                route.trial.close()
 
     def classify(
         self, crops: NDArray[np.uint8], deadline_s: float | None, request_id: str | None
     ) -> Procedure[Predictions]:
         """Emotions of ready-made crops."""
         deadline, context = self._deadline(deadline_s), CallContext.create(request_id)
-        answer = yield from self._answer(inference.checked_faces(crops), context, deadline)
+        return (yield from self._classify(self._faces, crops, context, deadline))
+
+    def classify_speech(
+        self, sound: NDArray[np.float32], deadline_s: float | None, request_id: str | None
+    ) -> Procedure[Predictions]:
+        """Emotions of ready-made windows of speech."""
+        deadline, context = self._deadline(deadline_s), CallContext.create(request_id)
+        return (yield from self._classify(self._speech, sound, context, deadline))
+
+    def recognize_speech(
+        self, samples: NDArray[Any], rate: float, hop_s: float, deadline_s: float | None, request_id: str | None
+    ) -> Procedure[SpeechRecognition]:
+        """Emotions over a recording, window by window."""
+        deadline, context = self._deadline(deadline_s), CallContext.create(request_id)
+        cut: list[windows.Window] = yield Work(lambda: windows.of_recording(samples, rate, hop_s))
+        answer = yield from self._answer(self._speech, windows.stacked(cut), context, deadline)
         self._report(answer, [0.0] * len(answer.predictions))
-        return answer.predictions
+        heard = windows.answered(cut, answer.predictions)
+        return SpeechRecognition(cut[-1].end_s, heard, context.request_id, answer.seconds)
 
     def recognize(
         self, image: ImageSource | NDArray[np.uint8], deadline_s: float | None, request_id: str | None
@@ -145,7 +185,7 @@ class Procedures:
         deadline = self._deadline(deadline_s)
         detect = detect_in_film(detector) if film else detector.detect
         located: list[_Located] = yield Work(lambda: [self._locate(detect, item, deadline) for item in pictures])
-        answer = yield from self._answer(_joined(located), context, deadline)
+        answer = yield from self._answer(self._faces, _joined(located), context, deadline)
         self._report(answer, [item.detect_s for item in located for _ in item.faces])
         return _recognitions(located, answer.predictions, detector.name, answer.seconds)
 
@@ -154,7 +194,7 @@ class Procedures:
         face = np.zeros((1, *contract.FACES.shape), np.uint8)
         try:
             context = CallContext.create()
-            yield from self._ask(self._requests(face, context), context, self._deadline(deadline_s))
+            yield from self._ask(self._faces, self._faces.requests(face, context), context, self._deadline(deadline_s))
         except InferenceError as error:
             logger.info("Not ready: %s", error)
             return False
@@ -164,12 +204,16 @@ class Procedures:
         """What the server serves of the models in the contract and of the one in the settings."""
         deadline, context = self._deadline(deadline_s), CallContext.create()
         statuses = []
-        for name in _model_names(self._settings.model):
+        for name in _model_names(self._settings):
             statuses.append((yield from _model_status(name, context, deadline)))  # noqa: PERF401 (each one waits)
         return statuses
 
     def _deadline(self, seconds: float | None) -> Deadline:
         return Deadline(self._settings.deadline_s if seconds is None else seconds)
+
+    def _route(self, spec: contract.EnsembleSpec, model: str, version: str, candidate: str) -> _Route:
+        trial = Trial(candidate, self._settings, self._told) if self._settings.tries_candidate else None
+        return _Route(spec, model, version, trial)
 
     def _load_detector(self) -> FaceDetector:
         with self._detector_lock:
@@ -186,38 +230,49 @@ class Procedures:
         height, width = picture.shape[:2]
         return _Located(width, height, found, crops, time.perf_counter() - started)
 
-    def _answer(self, crops: NDArray[np.uint8], context: CallContext, deadline: Deadline) -> Procedure[_Answer]:
+    def _classify(
+        self, route: _Route, items: NDArray[Any], context: CallContext, deadline: Deadline
+    ) -> Procedure[Predictions]:
+        answer = yield from self._answer(route, inference.checked(items, route.spec.input), context, deadline)
+        self._report(answer, [0.0] * len(answer.predictions))
+        return answer.predictions
+
+    def _answer(
+        self, route: _Route, items: NDArray[Any], context: CallContext, deadline: Deadline
+    ) -> Procedure[_Answer]:
         """The answer to a caller, by the model that the settings name or, for a canary call, by the candidate."""
-        requests = self._requests(crops, context)
-        if self._trial is None or not requests:
-            return (yield from self._ask(requests, context, deadline))
-        part = self._trial.part(context.request_id)
+        requests = route.requests(items, context)
+        if route.trial is None or not requests:
+            return (yield from self._ask(route, requests, context, deadline))
+        part = route.trial.part(context.request_id)
         if part == "canary":
-            answer = yield from self._ask_candidate(self._trial, requests, context, deadline.half())
+            answer = yield from self._ask_candidate(route, route.trial, requests, context, deadline.half())
             if answer is not None:
                 return answer
-            inference.address(requests, model=self._settings.model, version=self._settings.model_version)
-        answer = yield from self._ask(requests, context, deadline)
-        if part == "shadow" and self._trial.take_slot():
-            yield Aside(self._shadow(self._trial, requests, context, answer))
+            inference.address(requests, model=route.model, version=route.version)
+        answer = yield from self._ask(route, requests, context, deadline)
+        if part == "shadow" and route.trial.take_slot():
+            yield Aside(self._shadow(route, route.trial, requests, context, answer))
         return answer
 
-    def _shadow(self, trial: Trial, requests: Sequence[Any], context: CallContext, answer: _Answer) -> Procedure[None]:
+    def _shadow(
+        self, route: _Route, trial: Trial, requests: Sequence[Any], context: CallContext, answer: _Answer
+    ) -> Procedure[None]:
         """Show the candidate what has been answered, with the same messages: the caller may reuse the array."""
         try:
-            shown = yield from self._ask_candidate(trial, requests, context, self._deadline(None))
+            shown = yield from self._ask_candidate(route, trial, requests, context, self._deadline(None))
         finally:
             trial.free_slot()
         if shown is not None:
             trial.compare(answer.predictions, answer.seconds, shown.predictions, shown.seconds)
 
     def _ask_candidate(
-        self, trial: Trial, requests: Sequence[Any], context: CallContext, deadline: Deadline
+        self, route: _Route, trial: Trial, requests: Sequence[Any], context: CallContext, deadline: Deadline
     ) -> Procedure[_Answer | None]:
         """The candidate's answer; None if it is not there or fails, which must not become the caller's trouble."""
         inference.address(requests, model=trial.candidate)
         try:
-            answer = yield from self._ask(requests, context, deadline, trial.candidate)
+            answer = yield from self._ask(route, requests, context, deadline, trial.candidate)
         except InferenceError as error:
             trial.failed(error)
             return None
@@ -225,19 +280,15 @@ class Procedures:
         return answer
 
     def _ask(
-        self, requests: Sequence[Any], context: CallContext, deadline: Deadline, candidate: str = ""
+        self, route: _Route, requests: Sequence[Any], context: CallContext, deadline: Deadline, candidate: str = ""
     ) -> Procedure[_Answer]:
-        model = candidate or self._settings.model
+        model = candidate or route.model
         started, answers = time.perf_counter(), []
         if requests:
             answers = yield Requests("ModelInfer", requests, context, deadline, model, bool(candidate))
-        predictions = inference.predictions(answers, [request.inputs[0].shape[0] for request in requests], context)
+        sizes = [request.inputs[0].shape[0] for request in requests]
+        predictions = inference.predictions(answers, sizes, context, route.spec)
         return _Answer(predictions, model, time.perf_counter() - started)
-
-    def _requests(self, crops: NDArray[np.uint8], context: CallContext) -> Sequence[Any]:
-        return inference.infer_requests(
-            crops, context, model=self._settings.model, version=self._settings.model_version
-        )
 
     def _report(self, answer: _Answer, detect_s: Sequence[float]) -> None:
         if self._told.on_result is None:
@@ -278,13 +329,13 @@ def _recognitions(located: Sequence[_Located], answer: Predictions, detector: st
     ]
 
 
-def _model_names(called: str) -> list[str]:
+def _model_names(settings: ClientSettings) -> list[str]:
     known = [
         name
         for ensemble in contract.ENSEMBLES
         for name in (ensemble.name, *(model.name for model in (*ensemble.members, *ensemble.twins)))
     ]
-    return list(dict.fromkeys([called, *known]))
+    return list(dict.fromkeys([settings.model, *known, settings.speech_model]))
 
 
 def _model_status(name: str, context: CallContext, deadline: Deadline) -> Procedure[ModelStatus]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Emotion:
-    """One face's emotions.
+    """The emotions of one face or one stretch of speech.
 
     Attributes:
         probabilities: label → probability, in the contract's order; they sum to 1.
@@ -37,12 +39,12 @@ class Emotion:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """The answer to a batch of N face crops, in the order they were sent.
+    """The answer to a batch of N face crops, or of N windows of speech, in the order they were sent.
 
     Attributes:
         probabilities: (N, labels) float32, each row sums to 1.
         labels: meaning of the columns.
-        model_versions: for each row the release that answered it; a batch of more than 64 faces that is sent while a
+        model_versions: for each row the release that answered it; a batch of more than 64 that is sent while a
             release is swapped may hold two.
         request_id: what the server's and the callers' logs know this call by.
     """
@@ -92,15 +94,73 @@ class Recognition:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechWindow:
+    """The answer to a stretch of a recording.
+
+    Attributes:
+        start_s: where it begins in the recording.
+        end_s: where it ends.
+        emotion: None where there is silence.
+    """
+
+    start_s: float
+    end_s: float
+    emotion: Emotion | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRecognition:
+    """The answer to one recording.
+
+    Attributes:
+        duration_s: of the recording.
+        windows: in order; each overlaps the one before.
+        request_id: what the server's and the callers' logs know this call by.
+        infer_s: seconds the server was asked for.
+    """
+
+    duration_s: float
+    windows: tuple[SpeechWindow, ...]
+    request_id: str
+    infer_s: float
+
+    @property
+    def emotion(self) -> Emotion | None:
+        """See `mean_emotion`; None if there is silence throughout."""
+        return mean_emotion(window.emotion for window in self.windows)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is silence throughout."""
+        return self.emotion is None
+
+
+def mean_emotion(emotions: Iterable[Emotion | None]) -> Emotion | None:
+    """The plain mean of several answers; None counts for nothing, and is the mean of nothing else.
+
+    Loud windows do not count more: anger is loud and sadness is not, so weights by energy would favour anger. The
+    release is that of the last answer.
+    """
+    known = [emotion for emotion in emotions if emotion is not None]
+    if not known:
+        return None
+    sums: dict[str, float] = {}
+    for emotion in known:
+        for label, probability in emotion.probabilities.items():
+            sums[label] = sums.get(label, 0.0) + probability
+    return Emotion({label: total / len(known) for label, total in sums.items()}, known[-1].model_version)
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What the `on_result` hook gets for each classified face, for whoever counts them.
+    """What the `on_result` hook gets for each classified face or window of speech, for whoever counts them.
 
     Attributes:
         label: dominant emotion.
         confidence: its probability.
         ensemble: the model that answered: the one that was called, or the candidate on trial.
         model_version: the release that answered.
-        detect_s: seconds spent finding faces in the face's picture; 0 for ready-made crops.
+        detect_s: seconds spent finding faces in the face's picture; 0 for ready-made crops and for speech.
         infer_s: seconds the server was asked for, for the whole call.
         request_id: what the server's and the callers' logs know the call by.
     """
@@ -116,14 +176,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the `on_comparison` hook gets for each call that a candidate was shown too: both answers to the same faces.
+    """What the `on_comparison` hook gets for each call that a candidate was shown too: both answers to the same.
 
     Attributes:
         release: the release that answered the caller.
         candidate: the release on trial.
-        faces: how many there were.
+        faces: how many there were, or windows of speech.
         agreed: for how many of them both name the same dominant emotion.
-        largest_difference: between the two probabilities of any label of any face.
+        largest_difference: between the two probabilities of any label of any of them.
         release_s: seconds the server was asked for by the caller.
         candidate_s: seconds it was asked for afterwards, with the same requests.
         request_id: what the server's and the callers' logs know both by.

@@ -48,7 +48,7 @@ class ClientSettings(BaseSettings):
         "('dns://server:53/name:port' asks that name server), or several IP addresses with ports, separated by commas. "
         "Calls go round robin over all addresses.",
     )
-    model: str = Field(default=contract.EMOTION.name, min_length=1, description="The ensemble to call.")
+    model: str = Field(default=contract.EMOTION.name, min_length=1, description="The ensemble to call for faces.")
     model_version: Annotated[str, Field(pattern=r"^\d*$")] = Field(
         default="", description="A release to insist on; empty for the one the server serves."
     )
@@ -56,6 +56,15 @@ class ClientSettings(BaseSettings):
         default=contract.EMOTION.candidate.name,
         min_length=1,
         description="The second ensemble, with a release on trial, that the two shares below are about.",
+    )
+    speech_model: str = Field(
+        default=contract.SPEECH_EMOTION.name, min_length=1, description="The ensemble to call for speech."
+    )
+    speech_model_version: Annotated[str, Field(pattern=r"^\d*$")] = Field(
+        default="", description="As model_version, for speech."
+    )
+    speech_candidate: str = Field(
+        default=contract.SPEECH_EMOTION.candidate.name, min_length=1, description="As candidate, for speech."
     )
     shadow_share: float = Field(
         default=0.0,
@@ -162,11 +171,12 @@ class ClientSettings(BaseSettings):
                 f"shadow_share ({self.shadow_share:g}) and canary_share ({self.canary_share:g}) are shares of the same "
                 "calls, so together they are at most 1"
             )
-        if self.canary_share and self.model_version:
-            raise ValueError(
-                f"model_version ({self.model_version}) insists on a release, which a candidate that answers a "
-                f"canary_share of {self.canary_share:g} is not: leave one of them out"
-            )
+        for name in ("model_version", "speech_model_version"):
+            if self.canary_share and getattr(self, name):
+                raise ValueError(
+                    f"{name} ({getattr(self, name)}) insists on a release, which a candidate that answers a "
+                    f"canary_share of {self.canary_share:g} is not: leave one of them out"
+                )
         return self
 
     @property

@@ -35,15 +35,16 @@ Part = Literal["canary", "shadow"]
 
 
 class Trial:
-    """The trial of one client; may be used by several threads at once.
+    """The trial of one ensemble by one client; may be used by several threads at once.
 
     Args:
+        candidate: the second ensemble.
         settings: of the client.
         told: the client's hooks; they are called where the candidate's answer arrives.
     """
 
-    def __init__(self, settings: ClientSettings, told: Hooks) -> None:
-        self.candidate = settings.candidate
+    def __init__(self, candidate: str, settings: ClientSettings, told: Hooks) -> None:
+        self.candidate = candidate
         self._settings = settings
         self._told = told
         self._slots = threading.BoundedSemaphore(SHADOWS_IN_FLIGHT)
