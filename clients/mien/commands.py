@@ -1,60 +1,36 @@
-"""The commands: `mien image`, `video`, `webcam` and `models`."""
+"""The commands: `mien image`, `webcam` and `models` here, `video` and `audio` in modules of their own."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
-from itertools import chain
-from pathlib import Path
-from typing import IO, Annotated, Any
+from pathlib import Path  # noqa: TC003 (typer reads the annotations at run time)
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mien import draw, images, outputs, records, tables, webcam
-from mien import video as videos
+from mien.audio_command import audio
 from mien.client import EmotionClient
 from mien.errors import MediaError
-from mien.interruption import stop_requested
+from mien.options import STDOUT, Deadline, Detector, DetectSize, Endpoint, Model, YuNet, client_settings, opened
 from mien.results import Recognition
-from mien.settings import ClientSettings
+from mien.video_command import video
 
 __all__ = ["run"]
-
-EXIT_INTERRUPTED = 130
-STDOUT = Path("-")
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Find the faces in pictures and videos and name their emotions on a Triton Inference Server.",
+    help="Name the emotions of faces in pictures and videos, and of speech, on a Triton Inference Server.",
     epilog="Every setting is also an environment variable: MIEN_ENDPOINTS, MIEN_DEADLINE_S, MIEN_TLS_ROOT_CA, ...",
 )
-
-Endpoint = Annotated[
-    str | None,
-    typer.Option(metavar="HOST:PORT", help="Triton's gRPC port. Default: MIEN_ENDPOINTS or 127.0.0.1:8001."),
-]
-Model = Annotated[str | None, typer.Option(help="The ensemble to call. Default: emotion.")]
-Detector = Annotated[
-    str | None,
-    typer.Option(metavar="auto|yunet|haar", help="Face detector; auto takes haar where YuNet cannot be had."),
-]
-YuNet = Annotated[Path | None, typer.Option("--yunet", metavar="FILE", help="A YuNet file of your own: no download.")]
-DetectSize = Annotated[
-    int | None,
-    typer.Option(metavar="PIXELS", help="Longest side at which faces are looked for: more finds smaller ones."),
-]
-Deadline = Annotated[
-    float | None, typer.Option(metavar="SECONDS", help="For each call to the server, retries included.")
-]
 
 
 def run() -> int:
@@ -102,12 +78,12 @@ def image(
 
     A picture that cannot be read is reported and the others go on; the exit code is then 3.
     """
-    settings = _settings(endpoint, model, detector, yunet, detect_size, deadline)
+    settings = client_settings(endpoint, model, detector, yunet, detect_size, deadline)
     targets = _annotated_names(photos, out) if out is not None else {}
     answers: list[tuple[Path, Recognition | MediaError]] = []
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(EmotionClient(settings))
-        table = csv and records.CsvWriter(stack.enter_context(_opened(csv)), ["file", "face"])
+        table = csv and records.CsvWriter(stack.enter_context(opened(csv)), ["file", "face"], records.FACE)
         for photo in photos:
             answer = _recognize(client, photo, targets.get(photo))
             answers.append((photo, answer))
@@ -125,74 +101,8 @@ def image(
         raise typer.Exit(failed[0].exit_code)
 
 
-@app.command()
-def video(
-    source: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file: MP4, AVI, MKV, WebM and others.")],
-    *,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write a line for each face; - is stdout.")
-    ] = None,
-    as_json: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Write JSON Lines, an object for each face; - is stdout."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write an annotated video (.mp4, .mov, .mkv, .avi), without sound."),
-    ] = None,
-    fps: Annotated[float | None, typer.Option(min=0.001, help="Frames to analyse a second. Default: all.")] = None,
-    smooth: Annotated[bool, typer.Option("--smooth", help="Smooth each person's emotions over time.")] = False,
-    endpoint: Endpoint = None,
-    model: Model = None,
-    detector: Detector = None,
-    yunet: YuNet = None,
-    detect_size: DetectSize = 640,
-    deadline: Deadline = None,
-) -> None:
-    """Find the faces of a video and name their emotions, a row for each face of each frame.
-
-    Without --csv, --json or --out the rows go to stdout as CSV; `face` is the number of a person, kept from frame to
-    frame.
-
-    The files get their names at the end. Ctrl-C is an end too, with the rows up to there; after an error they stay
-    beside, with `.partial` in their names.
-    """
-    settings = _settings(endpoint, model, detector, yunet, detect_size, deadline)
-    if csv is None and as_json is None and out is None:
-        csv = STDOUT
-    problem: MediaError | None = None
-    frames_done, faces_done, people = 0, 0, 0
-    with contextlib.ExitStack() as stack:
-        client = stack.enter_context(EmotionClient(settings))
-        reader = stack.enter_context(videos.VideoReader(source, settings.max_pixels, fps))
-        stop = stack.enter_context(stop_requested())
-        advance = stack.enter_context(_progress(source.name, reader.frame_count))
-        analysed = videos.analyse(client, reader, smoothing=videos.SMOOTHING if smooth else 0.0, on_progress=advance)
-        stack.callback(analysed.close)
-        first = next(analysed)  # an error so early leaves no file behind
-        sinks = _sinks(stack, csv, as_json, out, reader.fps)
-        try:
-            for frame in chain([first], analysed):
-                for sink in sinks:
-                    sink(frame)
-                frames_done += 1
-                faces_done += len(frame.faces)
-                people = max([people, *(face.track for face in frame.faces)])
-                if stop.is_set():
-                    break
-        except MediaError as error:  # the end of a truncated video: what was read of it counts
-            problem = error
-        was_stopped = stop.is_set()
-    names = ", ".join(str(name) for name in (csv, as_json, out) if name not in (None, STDOUT))
-    print(
-        f"{'Stopped: ' if was_stopped else ''}{faces_done:,} faces of {people:,} people in {frames_done:,} frames"
-        f"{f' -> {names}' if names else ''}",
-        file=sys.stderr,
-    )
-    if problem is not None:
-        raise problem
-    if was_stopped:
-        raise typer.Exit(EXIT_INTERRUPTED)
+app.command()(video)
+app.command()(audio)
 
 
 @app.command(name="webcam")
@@ -207,7 +117,7 @@ def watch_camera(
     deadline: Deadline = None,
 ) -> None:
     """Show a camera's picture with boxes and emotions; q or Escape ends it. Its window needs opencv-python."""
-    settings = _settings(endpoint, model, detector, yunet, detect_size, deadline)
+    settings = client_settings(endpoint, model, detector, yunet, detect_size, deadline)
     with contextlib.closing(webcam.OpenCvWindow()) as window, EmotionClient(settings) as client:
         capture = webcam.open_camera(int(camera) if camera.isdecimal() else camera)
         try:
@@ -225,7 +135,7 @@ def models(
     deadline: Deadline = None,
 ) -> None:
     """List the models that the server serves, their versions and what they have done. Needs no admin key."""
-    with EmotionClient(_settings(endpoint, model, deadline_s=deadline)) as client:
+    with EmotionClient(client_settings(endpoint, model, deadline_s=deadline)) as client:
         statuses = client.models()
     if as_json:
         for status in statuses:
@@ -233,26 +143,6 @@ def models(
     else:
         Console().print(tables.model_table(statuses))
         print("\nNumbers and times count the server's warm-up in.")
-
-
-def _settings(
-    endpoint: str | None = None,
-    model: str | None = None,
-    detector: str | None = None,
-    yunet: Path | None = None,
-    detect_size: int | None = None,
-    deadline_s: float | None = None,
-) -> ClientSettings:
-    """Settings of the environment, with what the command line says on top."""
-    given = {
-        "endpoints": endpoint,
-        "model": model,
-        "detector": detector,
-        "yunet_path": yunet,
-        "detector_size": detect_size,
-        "deadline_s": deadline_s,
-    }
-    return ClientSettings(**{name: value for name, value in given.items() if value is not None})
 
 
 def _recognize(client: EmotionClient, photo: Path, annotated: Path | None) -> Recognition | MediaError:
@@ -306,54 +196,3 @@ def _annotated_names(photos: list[Path], out: Path) -> dict[Path, Path]:
         if name.resolve() in {photo.resolve() for photo in photos}:
             raise MediaError(f"{name} is one of the pictures to read; choose another name with --out.")
     return names
-
-
-@contextlib.contextmanager
-def _opened(path: Path, *, keep_partial: bool = False) -> Iterator[IO[str]]:
-    if path == STDOUT:
-        yield sys.stdout
-        return
-    with (
-        outputs.replacing(path, keep_partial=keep_partial) as beside,
-        beside.open("w", encoding="utf-8", newline="") as file,
-    ):
-        yield file
-
-
-@contextlib.contextmanager
-def _progress(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda index: bar.update(task, completed=index + 1)
-
-
-Sink = Callable[[videos.AnalysedFrame], None]
-
-
-def _sinks(
-    stack: contextlib.ExitStack, csv: Path | None, as_json: Path | None, out: Path | None, fps: float
-) -> list[Sink]:
-    """Where each frame goes; the files get their names when `stack` is closed."""
-    place = ("frame", "time_s", "face")
-    sinks: list[Sink] = []
-    if csv is not None:
-        sinks.append(_row_sink(records.CsvWriter(stack.enter_context(_opened(csv, keep_partial=True)), place)))
-    if as_json is not None:
-        sinks.append(_row_sink(records.JsonLinesWriter(stack.enter_context(_opened(as_json, keep_partial=True)))))
-    if out is not None:
-        beside = stack.enter_context(outputs.replacing(out, keep_partial=True))
-        writer = stack.enter_context(videos.VideoWriter(beside, fps))
-        sinks.append(
-            lambda frame: writer.write(draw.annotate(frame.frame.picture, [face.recognized for face in frame.faces]))
-        )
-    return sinks
-
-
-def _row_sink(writer: records.RecordWriter) -> Sink:
-    def write(frame: videos.AnalysedFrame) -> None:
-        for face in frame.faces:
-            place = {"frame": frame.frame.index, "time_s": round(frame.frame.time_s, 3), "face": face.track}
-            writer.write(place, face.recognized)
-
-    return write

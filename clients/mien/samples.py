@@ -65,8 +65,8 @@ def mono(samples: NDArray[Any]) -> NDArray[np.float32]:
             f"Samples must have the shape (n,) or (n, channels) with up to {MAX_CHANNELS} channels, not "
             f"{samples.shape}; an array (channels, n) must be transposed."
         )
-    channel = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
-    channel = channel.astype(np.float32)
+    mixed = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
+    channel: NDArray[np.float32] = mixed.astype(np.float32)
     if scale != 1:
         channel /= scale
     if not np.isfinite(channel).all():
@@ -76,8 +76,7 @@ def mono(samples: NDArray[Any]) -> NDArray[np.float32]:
             f"Floating-point samples must be in -1..1, but the largest is {loudest:g}; divide by the largest "
             "value that the integers can have, or pass them as int16."
         )
-    clipped: NDArray[np.float32] = np.clip(channel, -1, 1, out=channel)
-    return clipped
+    return np.clip(channel, -1, 1)
 
 
 class Resampler:

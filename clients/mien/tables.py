@@ -8,11 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.draw import COLORS
+from mien.results import mean_emotion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from mien.results import ModelStatus, Recognition
+    from mien.results import ModelStatus, Recognition, SpeechWindow
 
 
 def recognition_table(recognitions: Iterable[tuple[str, Recognition]]) -> Table:
@@ -37,11 +38,30 @@ def recognition_table(recognitions: Iterable[tuple[str, Recognition]]) -> Table:
     return table
 
 
+def speech_table(answers: Iterable[tuple[str, Sequence[SpeechWindow]]]) -> Table:
+    """One line for each recording, of its windows."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold underline")
+    table.add_column("recording", overflow="fold")
+    for name in ("seconds", "emotion", "confidence", "windows", "release"):
+        table.add_column(name, justify="left" if name == "emotion" else "right", no_wrap=True)
+    for recording, windows in answers:
+        emotion = mean_emotion(window.emotion for window in windows)
+        table.add_row(
+            recording,
+            f"{windows[-1].end_s:.1f}",
+            _colored(emotion.label) if emotion else Text("silence", style="dim"),
+            f"{emotion.confidence:.0%}" if emotion else "-",
+            str(len(windows)),
+            emotion.model_version if emotion else "-",
+        )
+    return table
+
+
 def model_table(statuses: Iterable[ModelStatus]) -> Table:
     """One line for each model, and one for the steps of an ensemble."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold underline")
     table.add_column("model", no_wrap=True)
-    for name in ("version", "faces", "batches", "mean ms", "queued"):
+    for name in ("version", "items", "batches", "mean ms", "queued"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("backend", no_wrap=True)
     for status in statuses:

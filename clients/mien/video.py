@@ -1,25 +1,23 @@
 """Videos: frames → batches over frames → faces that keep their number.
 
-Memory stays flat however long the video is: at most `IN_FLIGHT` batches of at most `BATCH_BYTES` are held.
+Memory stays flat however long the video is: at most `ahead.IN_FLIGHT` batches of at most `BATCH_BYTES` are held.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import cv2
 import numpy as np
 
+from mien import ahead
 from mien.errors import MediaError, MediaTooLargeError
 from mien.tracking import TrackedFace, Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from concurrent.futures import Future
     from pathlib import Path
     from types import TracebackType
 
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 32 * 2**20
 MAX_BATCH_FRAMES = 16
-IN_FLIGHT = 2
-"""Batches worked on at once: while one waits for the server, faces are looked for in the next."""
-
 FILM_FPS = 10.0
 """From so many frames a second on, a frame's faces are much like those of the frame before."""
 
@@ -182,28 +177,12 @@ def analyse(
 
 def _recognized(client: EmotionClient, video: VideoReader) -> Iterator[tuple[Frame, Recognition]]:
     size = max(1, min(MAX_BATCH_FRAMES, BATCH_BYTES // (video.width * video.height * 3 or 1)))
-    pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="mien-video")
-    pending: deque[tuple[list[Frame], Future[list[Recognition]]]] = deque()
-    problem: MediaError | None = None
-    try:
-        batches = _batches(video, size)
-        while True:
-            try:
-                batch = next(batches, None)
-            except MediaError as error:
-                problem, batch = error, None
-            if batch is not None:
-                pictures = [frame.picture for frame in batch]
-                pending.append((batch, pool.submit(client.recognize_many, pictures, film=video.fps >= FILM_FPS)))
-            if batch is None or len(pending) >= IN_FLIGHT:
-                if not pending:
-                    break
-                frames, answer = pending.popleft()
-                yield from zip(frames, answer.result(), strict=True)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    if problem is not None:
-        raise problem
+
+    def recognize(frames: list[Frame]) -> list[Recognition]:
+        return client.recognize_many([frame.picture for frame in frames], film=video.fps >= FILM_FPS)
+
+    for frames, recognitions in ahead.answered(_batches(video, size), recognize):
+        yield from zip(frames, recognitions, strict=True)
 
 
 def _batches(video: VideoReader, size: int) -> Iterator[list[Frame]]:

@@ -83,14 +83,14 @@ class Windows:
         return full
 
     def finish(self) -> list[Window]:
-        """The last window, if one is left: it ends where the sound ends, and zeros follow sound that is too short.
+        """The last window, if one is left: it ends where the sound ends, and zeros follow sound of less than 3 s.
 
-        There is none if less than `MIN_S` is new in it.
+        There is none of less than `MIN_S`.
         """
         if not self._due:
             return [self._window(0)] if len(self._sound) >= _LEAST else []
         rest = len(self._sound) - LENGTH
-        return [self._window(rest)] if rest >= _LEAST else []
+        return [self._window(rest)] if rest else []
 
     def _window(self, start: int) -> Window:
         sound = self._sound[start : start + LENGTH]

@@ -142,7 +142,7 @@ def test_errors_are_a_sentence_and_a_code(mien: Mien, arguments: list[Any], code
 def test_a_fault_of_miens_shows_no_traceback(mien: Mien, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mien import commands
 
-    monkeypatch.setattr(commands, "_settings", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(commands, "client_settings", lambda *_, **__: 1 / 0)
     code, _, err = mien("image", photo)
     assert code == cli.EXIT_FAULT
     assert "division by zero" in err
