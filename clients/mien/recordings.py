@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Self
 import numpy as np
 
 from mien.errors import MediaError, SettingsError, TensorError
-from mien.samples import MAX_CHANNELS, Resampler, checked_rate, mono
+from mien.samples import MAX_CHANNELS, MIN_S, Resampler, checked_rate, mono, too_short
 
 try:
     import soundfile
@@ -90,7 +90,8 @@ class RecordingReader:
         """Its sound: pieces of (n,) float32 in -1..1, 16 kHz.
 
         Raises:
-            MediaError: the file ends long before it says, or is damaged; what was before that was given.
+            MediaError: the file ends long before it says, is damaged, or has less than 0.1 s; what was before that was
+                given.
         """
         read = 0
         try:
@@ -104,6 +105,8 @@ class RecordingReader:
         yield self._resampler.add(np.zeros(0, np.float32), is_last=True)
         if read < WHOLE * self._declared():
             raise MediaError(self._cut(read))
+        if read < MIN_S * self._file.samplerate:
+            raise MediaError(too_short(str(self._path), read / self._file.samplerate))
 
     def _declared(self) -> int:
         """Frames that the file says it has; of a WAV libsndfile itself only tells how many there are."""
@@ -117,5 +120,5 @@ class RecordingReader:
     def _cut(self, read: int) -> str:
         return (
             f"{self._path} is truncated or damaged: it ends after {read / self._file.samplerate:.1f} s of "
-            f"{self._declared() / self._file.samplerate:.1f} s. The result holds what is before that."
+            f"{self._declared() / self._file.samplerate:.1f} s."
         )

@@ -79,6 +79,11 @@ def mono(samples: NDArray[Any]) -> NDArray[np.float32]:
     return np.clip(channel, -1, 1)
 
 
+def too_short(name: str, length_s: float) -> str:
+    """A sentence about sound of less than `MIN_S`."""
+    return f"{name} has only {length_s:.3f} s of sound; at least {MIN_S:g} s are needed."
+
+
 class Resampler:
     """Brings one channel to 16 kHz piece by piece; the pieces together are as if it had been given at once.
 

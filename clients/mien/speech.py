@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mien import ahead, contract, windows
 from mien.errors import MediaError
-from mien.samples import MIN_S
+from mien.samples import too_short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -94,4 +94,4 @@ def cut(sound: Iterable[NDArray[np.float32]], hop_s: float = contract.WINDOW_HOP
     if problem is not None:
         raise problem
     if not is_given:
-        raise MediaError(f"{windows.too_short(made.length_s)} At least {MIN_S:g} s are needed.")
+        raise MediaError(too_short("The recording", made.length_s))

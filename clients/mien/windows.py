@@ -10,7 +10,7 @@ import numpy as np
 from mien import contract
 from mien.errors import SettingsError, TensorError
 from mien.results import SpeechWindow
-from mien.samples import MIN_S, Resampler, mono
+from mien.samples import MIN_S, Resampler, mono, too_short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,15 +117,8 @@ def of_recording(samples: NDArray[Any], rate: float, hop_s: float) -> list[Windo
     sound = Resampler(rate).add(mono(samples), is_last=True)
     cut = [*windows.add(sound), *windows.finish()]
     if not cut:
-        raise TensorError(f"{too_short(windows.length_s)} Give at least {MIN_S:g} s.")
+        raise TensorError(too_short("The recording", windows.length_s))
     return cut
-
-
-def too_short(length_s: float) -> str:
-    """A sentence about a recording that has no window."""
-    if not length_s:
-        return "There is no sound: zero samples."
-    return f"There are only {length_s:.3f} s of sound."
 
 
 def stacked(windows: Sequence[Window]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from mien.gateway import camera, operations, page, pictures, refusals, tracing, videos
+from mien.gateway import camera, operations, page, pictures, recordings, refusals, tracing, videos
 from mien.gateway.feedback import routes as feedback
 from mien.gateway.feedback.desk import FeedbackDesk
 from mien.gateway.feedback.settings import FeedbackSettings
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from mien.gateway.settings import GatewaySettings
 
 DESCRIPTION = """
-Finds the faces in pictures and videos and names the emotion that each expression shows, as people label such pictures.
-An expression is not a feeling: do not use it to judge a person.
+Finds the faces in pictures and videos and names the emotion that each expression shows, as people label such pictures;
+and the emotion that speech sounds like. An expression is not a feeling: do not use it to judge a person.
 """
 
 
@@ -75,6 +75,7 @@ def create_app(
     for router in (pictures.router, videos.router):
         app.include_router(router, prefix=VERSION_PREFIX)
         app.include_router(router, tags=["without version"])
+    app.include_router(recordings.router, prefix=VERSION_PREFIX)
     app.include_router(videos.jobs_router, prefix=VERSION_PREFIX)
     app.include_router(feedback.router, prefix=VERSION_PREFIX)
     app.include_router(camera.router, prefix=VERSION_PREFIX)

@@ -15,6 +15,7 @@ from mien.errors import SettingsError
 from mien.gateway.cameras import Cameras
 from mien.gateway.jobs import VideoJobs
 from mien.gateway.keys import KeyFile
+from mien.gateway.listening import Listener
 from mien.gateway.measurements import GatewayMetrics
 from mien.gateway.rates import Rates
 from mien.gateway.recognition import Recognizer
@@ -55,6 +56,7 @@ class Gateway:
         self.rates = Rates(settings.limits_url)
         self.picture_room = Room(settings.max_in_flight)
         self.upload_room = Room(settings.max_video_uploads)
+        self.recording_room = Room(settings.max_recordings)
         self.cameras = Cameras(settings)
         self.registry = CollectorRegistry()
         self.metrics = GatewayMetrics(self.registry)
@@ -66,6 +68,7 @@ class Gateway:
             on_miss=traffic.count_miss,
         )
         self.recognizer = Recognizer(self._client, settings)
+        self.listener = Listener(self._client, settings, self.metrics.recordings)
         self.jobs = VideoJobs(self.recognizer, settings, self.metrics.videos)
         self.spool = settings.spool
         self._stack = AsyncExitStack()

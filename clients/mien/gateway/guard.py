@@ -60,6 +60,12 @@ async def room_for_picture(gateway: TheGateway) -> AsyncIterator[None]:
         yield
 
 
+async def room_for_recording(gateway: TheGateway) -> AsyncIterator[None]:
+    """A dependency that takes a place among the recordings in flight."""
+    with gateway.recording_room.taken():
+        yield
+
+
 def _network(request: HTTPConnection) -> str:
     """The caller's address; of IPv6 the /64, which one caller has all of."""
     host = request.client.host if request.client else "unknown"

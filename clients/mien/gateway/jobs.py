@@ -11,24 +11,23 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from mien.errors import MediaError, MediaTooLargeError, MienError
+from mien.errors import MediaTooLargeError, MienError
 from mien.gateway.boxes import clipped
-from mien.gateway.processes import WorkerDiedError
+from mien.gateway.piecewise import PiecewiseDecoder
 from mien.gateway.refusals import UNEXPECTED, RequestRefusedError, as_refused, overloaded
 from mien.gateway.schemas import FrameAnswer, FrameFaceAnswer, ProgressAnswer, SummaryAnswer, VideoAnswer
 from mien.tracking import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
     from types import TracebackType
 
     from prometheus_client import Gauge
 
     from mien.gateway.decoding import LocatedFrame, VideoInfo
-    from mien.gateway.processes import WorkerProcess
     from mien.gateway.recognition import Recognizer
     from mien.gateway.settings import GatewaySettings
     from mien.results import Recognition
@@ -248,13 +247,13 @@ class VideoJobs:
 
     async def _analyse(self, job: VideoJob, path: Path) -> None:
         worker = self._recognizer.video_worker()
-        decoder = _VideoDecoder(worker, self._settings.video_timeout_s)
+        decoder = PiecewiseDecoder(worker, "video", self._settings.video_timeout_s)
         try:
-            info = await decoder.open(path, job.frame_rate)
+            info: VideoInfo = await decoder.call("open_video", path, job.frame_rate)
             job.duration_s = info.duration_s
             self._check_length(info.duration_s or 0.0, (info.duration_s or 0.0) * info.fps)
             tracker = Tracker(max_gap_s=max(1.0, 3 / info.fps))
-            async with aclosing(decoder.batches()) as batches:
+            async with aclosing(decoder.batches("next_frames")) as batches:
                 async for batch in batches:
                     recognitions = await self._recognizer.classify([frame.picture for frame in batch], job.request_id)
                     for frame, recognition in zip(batch, recognitions, strict=True):
@@ -300,40 +299,3 @@ def _note(job: VideoJob, tracker: Tracker, frame: LocatedFrame, recognition: Rec
         job.versions.add(emotion.model_version)
     timestamp = time.strftime("%H:%M:%S", time.gmtime(frame.time_s))
     job.frames.append(FrameAnswer(frame=frame.index, timestamp=timestamp, time_s=round(frame.time_s, 3), faces=faces))
-
-
-class _VideoDecoder:
-    """A video in a process of its own; while a batch is classified the next is decoded.
-
-    Args:
-        worker: not started yet; whoever made it ends it.
-        timeout_s: for the whole video.
-    """
-
-    def __init__(self, worker: WorkerProcess, timeout_s: float) -> None:
-        self._worker = worker
-        self._timeout_s = timeout_s
-        self._end = time.monotonic() + timeout_s
-
-    async def open(self, path: Path, frame_rate: float) -> VideoInfo:
-        info: VideoInfo = await self._call("open_video", path, frame_rate)
-        return info
-
-    async def batches(self) -> AsyncGenerator[list[LocatedFrame], None]:
-        pending = asyncio.create_task(self._call("next_frames"))
-        try:
-            while batch := await pending:
-                pending = asyncio.create_task(self._call("next_frames"))
-                yield batch
-        finally:
-            pending.cancel()
-            await asyncio.gather(pending, return_exceptions=True)
-
-    async def _call(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 (what the method returns)
-        left_s = max(0.0, self._end - time.monotonic())
-        try:
-            return await asyncio.to_thread(self._worker.call, method, *arguments, timeout_s=left_s)
-        except TimeoutError as error:
-            raise MediaTooLargeError(f"The video took longer than {self._timeout_s:g} s to analyse.") from error
-        except WorkerDiedError as error:
-            raise MediaError("The video cannot be decoded: it ended the decoder.") from error

@@ -44,4 +44,5 @@ class GatewayMetrics:
         )
         self.in_flight = Gauge("mien_gateway_in_flight", "Requests being answered.", registry=registry)
         self.cameras = Gauge("mien_gateway_cameras", "Cameras that are open.", registry=registry)
+        self.recordings = Gauge("mien_gateway_recordings", "Recordings being analysed.", registry=registry)
         self.videos = Gauge("mien_gateway_videos", "Videos waiting or being analysed.", registry=registry)

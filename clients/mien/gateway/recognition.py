@@ -12,7 +12,7 @@ import numpy as np
 
 from mien.deadline import Deadline
 from mien.detectors import HaarDetector, load_detector
-from mien.gateway import decoding, processes, tracing
+from mien.gateway import decoding, hearing, processes, tracing
 from mien.gateway.decoding import Decoder, LocatedPicture, WorkerLimits
 from mien.gateway.processes import WorkerProcess
 from mien.gateway.refusals import RequestRefusedError
@@ -60,7 +60,7 @@ class Recognizer:
         Raises:
             DetectorError: the face detector cannot be loaded.
         """
-        processes.preload(decoding.__name__)
+        processes.preload(decoding.__name__, hearing.__name__)
         # Here first, so that it is fetched once and what it falls back to is said once.
         self._detector = await asyncio.to_thread(load_detector, self._client.settings)
         self._workers = await Workers(self._settings.workers, self._create_decoder(0)).__aenter__()

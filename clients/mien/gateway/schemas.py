@@ -37,7 +37,18 @@ _FRAME_FACE = {
 _FRAME = {"frame": 0, "timestamp": "00:00:00", "time_s": 0.0, "faces": [_FRAME_FACE]}
 _SUMMARY = {"total_frames": 1, "faces_detected": 1, "dominant_emotion": "happy", "people": 1, "model_versions": ["1"]}
 
+_SPEECH_PROBABILITIES = dict(zip(contract.SPEECH_LABELS, (0.12, 0.02, 0.03, 0.05, 0.7, 0.06, 0.02), strict=True))
+_WINDOW = {
+    "start_s": 0.0,
+    "end_s": 2.4,
+    "emotion": "happy",
+    "confidence": 0.7,
+    "probabilities": _SPEECH_PROBABILITIES,
+    "model_version": "1",
+}
+
 NO_FACE = "No face detected"
+SILENCE = "The recording is silent"
 
 Point = Annotated[tuple[float, float], Field(description="(x, y) in pixels")]
 
@@ -121,6 +132,45 @@ class DetectAnswer(BaseModel):
     reason: str | None = Field(default=None, description="Why there is no face.")
     error: str | None = Field(default=None, description="The same, for callers that look for it here.")
     detector: str = Field(description="Which face detector looked.")
+    request_id: str = Field(description="What the logs know this call by.")
+
+
+class SpeechWindowAnswer(BaseModel):
+    """A stretch of a recording and its emotion; all but its times are null in silence."""
+
+    model_config = _example(_WINDOW)
+
+    start_s: float = Field(description="Where it begins, in seconds.")
+    end_s: float = Field(description="Where it ends, in seconds.")
+    emotion: str | None = Field(description="The emotion with the largest probability.")
+    confidence: float | None = Field(description="Its probability.")
+    probabilities: dict[str, float] | None = Field(description="Of every emotion; they sum to 1.")
+    model_version: str | None = Field(description="The release that answered.")
+
+
+class AudioAnswer(BaseModel):
+    """The emotions over a recording; those of the whole are the mean of its windows that are not silent."""
+
+    model_config = _example(
+        {
+            "duration_s": 2.4,
+            "windows": [_WINDOW],
+            "emotion": "happy",
+            "confidence": 0.7,
+            "probabilities": _SPEECH_PROBABILITIES,
+            "model_version": "1",
+            "reason": None,
+            "request_id": "5f0c9a",
+        }
+    )
+
+    duration_s: float = Field(description="Of the recording, in seconds.")
+    windows: list[SpeechWindowAnswer] = Field(description="In order; each overlaps the one before.")
+    emotion: str | None = Field(description="Of the whole recording; null if it is silent.")
+    confidence: float | None = Field(description="Its probability.")
+    probabilities: dict[str, float] | None = Field(description="Of every emotion; they sum to 1.")
+    model_version: str | None = Field(description="The release that answered.")
+    reason: str | None = Field(description="Why there is no emotion.")
     request_id: str = Field(description="What the logs know this call by.")
 
 

@@ -49,6 +49,7 @@ class GatewaySettings(BaseSettings):
 
     detect_per_minute: int = Field(default=100, ge=1, description="Pictures a minute, by API key or address.")
     detect_video_per_minute: int = Field(default=10, ge=1, description="Videos a minute, by API key or address.")
+    detect_audio_per_minute: int = Field(default=60, ge=1, description="Recordings a minute, by API key or address.")
     limits_url: str = Field(
         default="memory://",
         description="Where those are counted: memory:// for this process alone, redis://host:port for all replicas.",
@@ -90,8 +91,25 @@ class GatewaySettings(BaseSettings):
     max_camera_frame_bytes: int = Field(default=512 * 2**10, ge=1, description="Largest frame of a camera.")
     camera_idle_s: float = Field(default=30.0, gt=0, description="A camera that sends nothing this long is closed.")
 
+    max_audio_bytes: int = Field(default=50 * MEBIBYTE, ge=1, description="Largest file of a recording.")
+    max_recording_duration_s: float = Field(default=1800.0, gt=0, description="Longest recording.")
+    audio_upload_timeout_s: float = Field(
+        default=150.0, gt=0, description="Seconds that a recording may take to arrive."
+    )
+    max_recordings: int = Field(
+        default=16, ge=1, description="Recordings taken in at once; further callers get 503 and may try again."
+    )
+    recordings_at_once: int = Field(
+        default=2, ge=1, description="Recordings analysed at once, each in a process of its own; the others wait."
+    )
+    recording_timeout_s: float = Field(default=120.0, gt=0, description="Seconds for the analysis of one recording.")
+    recording_niceness: int = Field(
+        default=5, ge=0, le=19, description="How far recordings stand back behind pictures."
+    )
+
     spool: Path = Field(
-        default=Path(".mien/gateway/spool"), description="Where a video lies until it is analysed; then it is removed."
+        default=Path(".mien/gateway/spool"),
+        description="Where a video or a recording lies until it is analysed; then it is removed.",
     )
     max_video_uploads: int = Field(default=4, ge=1, description="Videos taken in at once.")
     videos_at_once: int = Field(default=1, ge=1, description="Videos analysed at once, each in a process of its own.")
