@@ -51,8 +51,8 @@ class RecordingReader:
         self._path = path
         self._opened: IO[bytes] = path.open("rb")
         try:
-            # An open file, because soundfile takes names that end in .raw for files without a header.
-            self._file = soundfile.SoundFile(self._opened)
+            # Not by its name, because soundfile takes names that end in .raw for files without a header.
+            self._file = soundfile.SoundFile(self._opened.fileno(), closefd=False)
             self._resampler = Resampler(checked_rate(self._file.samplerate))
         except soundfile.LibsndfileError as error:
             self._opened.close()

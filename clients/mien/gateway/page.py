@@ -32,7 +32,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
 
 PAGE_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), display-capture=()",
+    "Permissions-Policy": "camera=(self), microphone=(self), geolocation=(), display-capture=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-cache",  # kept, but asked for again with its ETag
 }
@@ -43,6 +43,7 @@ class PageSettings(BaseModel):
 
     max_image_bytes: int
     max_video_bytes: int
+    max_audio_bytes: int
     max_camera_frame_bytes: int
     camera_frames_per_second: float
     crop_scale: float = CROP_SCALE

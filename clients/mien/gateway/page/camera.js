@@ -9,9 +9,9 @@ const QUALITY = 0.8;
 const PACE_MS = 1000;
 const UNKNOWN_KEY = /API key/;
 
-/** Asks for consent; true if the person gives it. */
-export async function consent() {
-  const dialog = byId("camera-dialog");
+/** Asks for consent, in the dialog of that id; true if the person gives it. */
+export async function consent(id) {
+  const dialog = byId(id);
   dialog.returnValue = "";
   dialog.showModal();
   await new Promise((done) => dialog.addEventListener("close", done, { once: true }));

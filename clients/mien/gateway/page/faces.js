@@ -127,7 +127,8 @@ class Box {
   }
 }
 
-class Card {
+/** One thing that was recognized, with its probabilities. */
+export class Card {
   #title = html("h3");
   #rows = html("tbody");
   #caption = html("caption", { className: "sr-only" });
@@ -143,7 +144,7 @@ class Card {
   show(face, name, onCorrect) {
     this.element.dataset.emotion = face.emotion;
     this.#title.textContent = `${name}: ${face.emotion}`;
-    this.#caption.textContent = `${name}: probability of each expression`;
+    this.#caption.textContent = `${name}: probability of each emotion`;
     for (const [emotion, share] of Object.entries(face.probabilities)) this.#bar(emotion).show(share);
     this.#onCorrect = onCorrect;
     this.#correct.hidden = !onCorrect;

@@ -5,7 +5,9 @@ import { consent, showCamera } from "./camera.js";
 import { openCorrections } from "./correction.js";
 import { byId, megabytes } from "./elements.js";
 import { FaceView } from "./faces.js";
+import { record } from "./microphone.js";
 import { showPicture } from "./picture.js";
+import { showRecording } from "./recording.js";
 import { showVideo } from "./video.js";
 
 /** Where the parts show what they have. */
@@ -76,18 +78,29 @@ function clear() {
   screen.say("");
   screen.faces.clear();
   byId("origin").textContent = "";
-  for (const id of ["picture", "player"]) {
+  for (const id of ["picture", "player", "listener"]) {
     URL.revokeObjectURL(byId(id).src);
     byId(id).removeAttribute("src");
   }
   byId("player").load();
+  byId("listener").load();
   byId("timeline").replaceChildren();
-  for (const id of ["timeline", "camera-bar", "result", "progress"]) byId(id).hidden = true;
+  for (const id of ["timeline", "camera-bar", "result", "progress", "listener", "recorder"]) byId(id).hidden = true;
   document.body.classList.remove("has-result");
+}
+
+/** Shows a recording; none was made if the person discarded it. */
+async function listenTo(file, signal) {
+  if (file) await showRecording(file, screen, signal);
+  else screen.say("The recording was discarded.");
 }
 
 function take(file) {
   if (!file) return;
+  if (file.type.startsWith("audio/") || /\.(wav|flac|ogg|mp3)$/i.test(file.name)) {
+    begin((signal) => showRecording(file, screen, signal));
+    return;
+  }
   const isVideo = file.type.startsWith("video/") || /\.(avi|mp4)$/i.test(file.name);
   const frameRate = Number(byId("frame-rate").value);
   begin((signal) => (isVideo ? showVideo(file, frameRate, screen, signal) : showPicture(file, screen, signal)));
@@ -100,7 +113,10 @@ function listen() {
     target.value = "";
   });
   byId("use-camera").addEventListener("click", async () => {
-    if (await consent()) begin((signal) => showCamera(screen, signal).finally(() => signal.aborted || endCamera()));
+    if (await consent("camera-dialog")) begin((signal) => showCamera(screen, signal).finally(() => signal.aborted || endCamera()));
+  });
+  byId("use-microphone").addEventListener("click", async () => {
+    if (await consent("microphone-dialog")) begin(async (signal) => listenTo(await record(screen, signal), signal));
   });
   for (const id of ["stop-camera", "cancel"]) {
     byId(id).addEventListener("click", () => {
@@ -130,10 +146,11 @@ function endCamera() {
 }
 
 async function learn() {
-  const { max_image_bytes: picture, max_video_bytes: video } = await gatewaySettings();
+  const { max_image_bytes: picture, max_video_bytes: video, max_audio_bytes: audio } = await gatewaySettings();
   byId("limits").textContent =
-    `A JPG, PNG or WebP picture up to ${megabytes(picture)}, or an MP4 or AVI video up to ${megabytes(video)}. ` +
-    "The server looks at it, answers and forgets it.";
+    `A JPG, PNG or WebP picture up to ${megabytes(picture)}, an MP4 or AVI video up to ${megabytes(video)}, ` +
+    `or a WAV, FLAC, OGG or MP3 recording up to ${megabytes(audio)}. ` +
+    "The server looks at it or listens to it, answers and forgets it.";
   screen.corrections = await openCorrections();
 }
 

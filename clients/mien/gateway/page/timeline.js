@@ -12,6 +12,7 @@ export class Timeline {
   #step;
   #onSeek;
   #emotions;
+  #words;
   #areas = svg("g");
   #needle = svg("line", { class: "needle", y1: 0, y2: HEIGHT });
   #slider;
@@ -22,8 +23,10 @@ export class Timeline {
    * @param duration of the video in seconds.
    * @param step seconds that a frame stands for.
    * @param onSeek called with the seconds that the person chose.
+   * @param words what has a course, and what it says where nothing was recognized.
    */
-  constructor(frames, duration, step, onSeek) {
+  constructor(frames, duration, step, onSeek, words = { what: "video", nothing: "no face" }) {
+    this.#words = words;
     this.#frames = frames;
     this.#duration = duration;
     this.#step = step;
@@ -35,7 +38,7 @@ export class Timeline {
       this.#areas,
       this.#needle,
     );
-    this.#slider = html("div", { className: "chart", role: "slider", tabIndex: 0, "aria-label": "Time in the video" }, chart);
+    this.#slider = html("div", { className: "chart", role: "slider", tabIndex: 0, "aria-label": `Time in the ${words.what}` }, chart);
     this.#slider.setAttribute("aria-valuemin", 0);
     this.#slider.setAttribute("aria-valuemax", duration.toFixed(1));
     this.#listen();
@@ -52,7 +55,7 @@ export class Timeline {
     this.#needle.setAttribute("x1", x);
     this.#needle.setAttribute("x2", x);
     this.#slider.setAttribute("aria-valuenow", time.toFixed(1));
-    this.#slider.setAttribute("aria-valuetext", `${clock(time)}, ${described(frame)}`);
+    this.#slider.setAttribute("aria-valuetext", `${clock(time)}, ${this.#described(frame)}`);
   }
 
   #x(time) {
@@ -104,7 +107,7 @@ export class Timeline {
   #table() {
     const details = html("details", {}, html("summary", {}, "As a table"));
     const fill = () => {
-      const row = (frame) => html("tr", {}, html("th", { scope: "row" }, clock(frame.time_s)), html("td", {}, described(frame)));
+      const row = (frame) => html("tr", {}, html("th", { scope: "row" }, clock(frame.time_s)), html("td", {}, this.#described(frame)));
       details.append(html("div", { className: "scroll", tabIndex: 0 }, html("table", {}, html("tbody", {}, ...this.#frames.map(row)))));
     };
     details.addEventListener("toggle", fill, { once: true });
@@ -130,10 +133,10 @@ export class Timeline {
     });
     this.#areas.replaceChildren(...paths.reverse()); // the lower ones cover the others
   }
-}
 
-/** A frame's faces in words. */
-function described(frame) {
-  const faces = frame.faces.map((face) => `${face.emotion} ${percent(face.confidence)}`);
-  return faces.join(", ") || "no face";
+  /** A frame's faces in words. */
+  #described(frame) {
+    const faces = frame.faces.map((face) => `${face.emotion} ${percent(face.confidence)}`);
+    return faces.join(", ") || this.#words.nothing;
+  }
 }

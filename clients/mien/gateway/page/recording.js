@@ -1,0 +1,89 @@
+// A recording: sent once, then played beside the course of what its speech sounds like.
+
+import { call, gatewaySettings, Problem } from "./api.js";
+import { byId, count, megabytes } from "./elements.js";
+import { Card } from "./faces.js";
+import { Timeline } from "./timeline.js";
+
+const WORDS = { what: "recording", nothing: "silence" };
+
+/**
+ * Shows a recording and its emotions.
+ * @param file that the person chose or recorded.
+ * @param screen where things are shown.
+ * @param signal ends it.
+ */
+export async function showRecording(file, screen, signal) {
+  const { max_audio_bytes: limit } = await gatewaySettings();
+  if (file.size > limit) {
+    throw new Problem(`The recording has ${megabytes(file.size)}; this gateway takes up to ${megabytes(limit)}.`);
+  }
+  screen.busy("Listening …");
+  const body = new FormData();
+  body.append("audio", file, "recording");
+  const answer = await call("v1/detect-audio", { method: "POST", body, signal });
+  new Hearing(answer).open(file, screen, signal);
+}
+
+/** What was heard, in step with the player. */
+class Hearing {
+  #answer;
+  #frames;
+  #player = byId("listener");
+  #now = new Card();
+  #timeline;
+
+  constructor(answer) {
+    this.#answer = answer;
+    // A window is shown around its middle, where its neighbours are further away than it.
+    const shift = (previous, window) => (previous.end_s + window.start_s) / 2;
+    this.#frames = answer.windows.map((window, index, all) => ({
+      time_s: index ? shift(all[index - 1], window) : 0,
+      faces: window.emotion ? [{ ...window, track: 1 }] : [],
+    }));
+  }
+
+  /** Shows it until `signal` ends it. */
+  open(file, screen, signal) {
+    const { duration_s: duration, emotion, reason, windows } = this.#answer;
+    this.#timeline = new Timeline(this.#frames, duration, duration, (time) => this.#seek(time), WORDS);
+    byId("timeline").replaceChildren(this.#timeline.element);
+    byId("timeline").hidden = false;
+    this.#player.src = URL.createObjectURL(file);
+    screen.show(null);
+    this.#player.hidden = false;
+    byId("faces-heading").textContent = emotion ? "What the speech sounds like" : "Silence";
+    if (emotion) this.#showCards(signal);
+    for (const event of ["timeupdate", "seeked"]) this.#player.addEventListener(event, () => this.#follow(), { signal });
+    const versions = windows.map((window) => window.model_version).filter(Boolean);
+    screen.origin(versions);
+    screen.say(reason ? `${reason}.` : `${emotion}, of ${count(windows.length, "window")} of 3 seconds.`);
+    if (reason) screen.problem(`${reason}. Was the microphone on, and near enough?`);
+    this.#mark(0);
+  }
+
+  #showCards(signal) {
+    const whole = new Card();
+    whole.show(this.#answer, "As a whole", null);
+    const cards = this.#frames.length > 1 ? [whole, this.#now] : [whole];
+    for (const card of cards) byId("faces").append(card.element);
+    signal.addEventListener("abort", () => cards.forEach((card) => card.element.remove()), { once: true });
+  }
+
+  #seek(time) {
+    this.#player.currentTime = time;
+    this.#mark(time);
+  }
+
+  #follow() {
+    this.#mark(this.#player.currentTime);
+  }
+
+  #mark(time) {
+    const frame = this.#frames.findLast((one) => one.time_s <= time + 0.01) ?? this.#frames[0];
+    this.#timeline.mark(time, frame);
+    const [face] = frame.faces;
+    this.#now.element.hidden = !face;
+    if (face) this.#now.show(face, "At this moment", null);
+  }
+}
