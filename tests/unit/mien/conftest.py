@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from hypothesis import settings
 
 from mien import ClientSettings
 from mien.settings import ENV_PREFIX
+from tests.unit.mien.command_line import Mien
 from tests.unit.mien.scripted_triton import ScriptedTriton, Servers
 
 if TYPE_CHECKING:
@@ -40,6 +43,19 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings of whoever runs the tests stay outside."""
     for name in ClientSettings.model_fields:
         monkeypatch.delenv(f"{ENV_PREFIX}{name.upper()}", raising=False)
+
+
+@pytest.fixture
+def mien(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Mien]:
+    handler = signal.getsignal(signal.SIGTERM)
+    with warnings.catch_warnings():
+        yield Mien(capsys, monkeypatch)
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def options(scripted: ScriptedTriton) -> list[str]:
+    return ["--endpoint", scripted.endpoint, "--detector", "haar"]
 
 
 PORTRAIT = Path(__file__).parents[3] / "docs/portraits/astronaut.jpg"

@@ -3,9 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import signal
 import sys
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,40 +16,9 @@ from tests.unit.mien.conftest import PORTRAIT
 from tests.unit.mien.test_video import FRAMES, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.unit.mien.scripted_triton import ScriptedTriton
-
-
-class Mien:
-    """Runs the command line in this process: what a user types, and what they see."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self._capsys, self._monkeypatch = capsys, monkeypatch
-
-    def __call__(self, *arguments: object) -> tuple[int, str, str]:
-        self._monkeypatch.setattr(sys, "argv", ["mien", *map(str, arguments)])
-        try:
-            code = cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out, err = self._capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-
-@pytest.fixture
-def mien(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Mien]:
-    handler = signal.getsignal(signal.SIGTERM)
-    with warnings.catch_warnings():
-        yield Mien(capsys, monkeypatch)
-    signal.signal(signal.SIGTERM, handler)
-
-
-@pytest.fixture
-def options(scripted: ScriptedTriton) -> list[str]:
-    return ["--endpoint", scripted.endpoint, "--detector", "haar"]
+    from tests.unit.mien.command_line import Mien
 
 
 @pytest.fixture
