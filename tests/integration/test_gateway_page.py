@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
@@ -34,6 +35,7 @@ PORTRAITS = ROOT / "docs/portraits"
 SIDE = 512
 HEAD = (120, 10, 330, 220)
 FPS, SECONDS = 10, 6
+RATE = 16_000
 MAX_PAGE_BYTES = 100_000
 HAPPY = re.compile(r"^happy [789]\d%$")
 TIMEOUT_MS = 15_000
@@ -63,6 +65,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seen = io.BytesIO()
     one.save(seen, "JPEG")
     (folder / "camera.mjpeg").write_bytes(seen.getvalue())
+    noise = np.random.default_rng(0).normal(0, 0.1, 6 * RATE).astype(np.float32)
+    quiet = np.zeros(6 * RATE, np.float32)
+    soundfile.write(folder / "speech.wav", np.concatenate([noise, quiet]), RATE)
+    soundfile.write(folder / "silence.flac", quiet, RATE)
+    soundfile.write(folder / "heard.wav", noise, RATE)  # what the microphone hears, again and again
     return folder
 
 
@@ -89,6 +96,7 @@ def browser(files: Path) -> Iterator[Browser]:
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
         f"--use-file-for-fake-video-capture={files / 'camera.mjpeg'}",
+        f"--use-file-for-fake-audio-capture={files / 'heard.wav'}",
     ]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=options)
@@ -224,6 +232,54 @@ def test_a_videos_timeline_seeks(page: Page, files: Path) -> None:
     page.wait_for_function("document.getElementById('player').currentTime === 0.5")
     page.get_by_text("As a table").click()
     expect(page.locator("details tr")).to_have_count(2 * SECONDS)
+
+
+def test_a_recordings_timeline_seeks_and_shows_silence(page: Page, files: Path) -> None:
+    choose(page, files / "speech.wav")
+    slider = page.get_by_role("slider", name="Time in the recording")
+    expect(slider).to_be_visible()
+    expect(page.locator("#listener")).to_be_visible()
+    expect(page.locator("#faces .card")).to_have_count(2)
+    expect(page.locator("#faces")).to_contain_text("As a whole")
+    expect(page.get_by_role("row", name="boredom").first).to_be_visible()
+    expect(slider).to_have_attribute("aria-valuetext", re.compile(r"^0:00, \w+ \d+%$"))
+    slider.press("End")
+    expect(slider).to_have_attribute("aria-valuetext", "0:12, silence")
+    page.wait_for_function("Math.abs(document.getElementById('listener').currentTime - 12) < 0.1")
+    expect(page.locator("#faces .card:visible")).to_have_count(1)
+    page.get_by_text("As a table").click()
+    expect(page.locator("details tr")).to_have_count(7)
+
+    choose(page, files / "silence.flac")
+    expect(page.get_by_role("alert")).to_contain_text("The recording is silent")
+    expect(page.locator("#faces .card")).to_have_count(0)
+    choose(page, files / "one.jpg")
+    expect(page.locator("#listener")).to_be_hidden()
+    expect(page.get_by_role("heading", name="1 face")).to_be_visible()
+
+
+def test_the_microphone_records_with_consent_and_may_be_discarded(page: Page, gateway: RunningGateway) -> None:
+    start = page.get_by_role("button", name="Record speech")
+    start.click()
+    page.get_by_role("button", name="Not now").click()
+    expect(page.locator("#recorder")).to_be_hidden()
+
+    start.click()
+    page.get_by_role("button", name="I agree, start recording").click()
+    expect(page.locator("#recorded")).to_have_text(re.compile("Recording: 0:0[2-9] of 2:00"))
+    page.get_by_role("button", name="Discard").click()
+    expect(page.locator("#recorder")).to_be_hidden()
+    expect(page.locator("#status")).to_have_text("The recording was discarded.")
+    expect(page.locator("#result")).to_be_hidden()
+
+    start.click()
+    page.get_by_role("button", name="I agree, start recording").click()
+    expect(page.locator("#recorded")).to_have_text(re.compile("Recording: 0:0[1-9] of 2:00"))
+    page.get_by_role("button", name="Stop and send").click()
+    expect(page.get_by_role("slider", name="Time in the recording")).to_be_visible()
+    expect(page.locator("#faces")).to_contain_text("As a whole")
+    with gateway.client() as client:
+        assert "mien_gateway_recordings 0.0" in client.get("/metrics").text
 
 
 def test_the_camera_starts_with_consent_and_stops(page: Page, gateway: RunningGateway) -> None:
