@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from mien import ClientSettings, EmotionClient, InferenceError
-from mien.contract import EMOTION
+from mien.contract import EMOTION, ENSEMBLES
 from serving import ModelRepository, read_settings
 from serving.engines import WheelEngine
 from serving.kept_process import KeptProcess
@@ -113,11 +113,12 @@ class ManifestPod:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A volume with git's release."""
+    """A volume with git's release of each ensemble."""
     folder = tmp_path_factory.mktemp("store")
-    releases = open_store(str(folder), EMOTION)
-    releases.push(ModelRepository(read_settings().shipped_repository), 1)
-    releases.set_current(1, expected=None)
+    for ensemble in ENSEMBLES:
+        releases = open_store(str(folder), ensemble)
+        releases.push(ModelRepository(read_settings().shipped_repository), 1)
+        releases.set_current(1, expected=None)
     return folder
 
 

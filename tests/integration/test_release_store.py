@@ -40,7 +40,12 @@ def test_a_server_serves_what_another_host_has_made_current(
     store.push(elsewhere, 2)
     served = tmp_path / "served"
     check_out({store: 1}, served)
-    environment = {"STATE": tmp_path / "state", "RELEASE_STORE": store.url, "MODEL_REPOSITORY": served}
+    environment = {
+        "ENSEMBLES": EMOTION.name,
+        "STATE": tmp_path / "state",
+        "RELEASE_STORE": store.url,
+        "MODEL_REPOSITORY": served,
+    }
     for name, value in environment.items():
         monkeypatch.setenv(f"MIEN_{name}", str(value))
     server = make_server(tmp_path / "state", model_repository=served, shipped_repository=served)
