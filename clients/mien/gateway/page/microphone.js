@@ -27,6 +27,7 @@ export async function record(screen, signal) {
     return isKept ? new File([wav(pieces, context.sampleRate)], "recording.wav", { type: "audio/wav" }) : null;
   } finally {
     byId("recorder").hidden = true;
+    byId("recorded").textContent = ""; // or the next recording would begin with this one's time
     for (const track of stream.getTracks()) track.stop();
     context.close();
   }
