@@ -1,10 +1,11 @@
-"""The three ways to call: each is shared by all users of its kind in a process, and works in Locust's greenlets."""
+"""The ways to call: each is shared by all users of its kind in a process, and works in Locust's greenlets."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import cycle
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
 import grpc
@@ -13,9 +14,10 @@ from geventhttpclient import HTTPClient
 from tritonclient.grpc import service_pb2_grpc
 from urllib3 import encode_multipart_formdata
 
-from loadtest import pictures
+from loadtest import pictures, speech
 from loadtest.errors import LoadTestError
 from mien import EmotionClient, channel, inference, status
+from mien.contract import EMOTION, SPEECH_EMOTION
 from mien.detectors import load_detector
 from mien.inference import CallContext
 
@@ -24,12 +26,13 @@ if TYPE_CHECKING:
 
     from loadtest.plan import Kind, LoadPlan
     from loadtest.settings import LoadTestSettings
+    from mien.contract import EnsembleSpec
     from mien.detectors import FaceDetector
     from mien.faces import Face
     from mien.settings import ClientSettings
 
 PREPARED_REQUESTS = 16
-"""Different ones that a `grpc` user sends in turn."""
+"""Different ones that a `grpc` or `speech` user sends in turn."""
 
 
 class Caller(Protocol):
@@ -52,27 +55,54 @@ def create_caller(kind: Kind, plan: LoadPlan, client: ClientSettings, settings: 
     """
     client = client.model_copy(update={"retry_attempts": 1, "deadline_s": plan.deadline_s})
     if kind == "grpc":
-        return GrpcCaller(plan, client)
+        return TensorCaller(_faces(plan, client), plan.faces, _Addressee.of_faces(client), client)
+    if kind == "speech":
+        windows = speech.made_windows(PREPARED_REQUESTS * plan.windows)
+        return TensorCaller(windows, plan.windows, _Addressee.of_speech(client), client)
     if kind == "pipeline":
         return PipelineCaller(plan, client)
     return RestCaller(plan, settings)
 
 
-class GrpcCaller:
-    """Sends prepared tensors over the SDK's channel: what the server and the network take, and little of the client."""
+@dataclass(frozen=True, slots=True)
+class _Addressee:
+    """Who is called: an ensemble, and the name and release that the settings give it."""
 
-    def __init__(self, plan: LoadPlan, settings: ClientSettings) -> None:
-        if plan.made_faces:
-            crops = pictures.made_faces(PREPARED_REQUESTS * plan.faces)
-        else:
-            crops = pictures.cut_faces(plan.pictures, settings)
+    spec: EnsembleSpec
+    model: str
+    version: str
+
+    @classmethod
+    def of_faces(cls, settings: ClientSettings) -> _Addressee:
+        return cls(EMOTION, settings.model, settings.model_version)
+
+    @classmethod
+    def of_speech(cls, settings: ClientSettings) -> _Addressee:
+        return cls(SPEECH_EMOTION, settings.speech_model, settings.speech_model_version)
+
+
+class TensorCaller:
+    """Sends prepared tensors over the SDK's channel: what the server and the network take, and little of the client.
+
+    Args:
+        items: (N, *shape of the ensemble's input), sent in turn.
+        size: how many of them in a call.
+        addressee: who is called.
+        settings: of the SDK.
+    """
+
+    def __init__(self, items: NDArray[Any], size: int, addressee: _Addressee, settings: ClientSettings) -> None:
         self._settings = settings
-        self._faces = plan.faces
+        self._size = size
+        self._spec = addressee.spec
+        self._model = addressee.model
         self._context = CallContext.create("loadtest")
         self._requests = cycle(
             [
-                inference.infer_requests(batch, self._context, model=settings.model, version=settings.model_version)[0]
-                for batch in _batches(crops, plan.faces)
+                inference.infer_requests(
+                    batch, self._context, model=addressee.model, version=addressee.version, spec=addressee.spec
+                )[0]
+                for batch in _batches(items, size)
             ]
         )
         self._channel = channel.open_channel(settings)
@@ -85,19 +115,25 @@ class GrpcCaller:
             answer = self._stub.ModelInfer(next(self._requests), timeout=deadline_s, metadata=self._context.metadata)
         except grpc.RpcError as error:
             raise status.translate(
-                error, endpoints=self._settings.endpoints, model=self._settings.model, deadline_s=deadline_s
+                error, endpoints=self._settings.endpoints, model=self._model, deadline_s=deadline_s
             ) from error
-        inference.predictions([answer], [self._faces], self._context)
+        inference.predictions([answer], [self._size], self._context, self._spec)
 
     def close(self) -> None:
         """Close the channel; one that stays open keeps Locust's process from ending."""
         self._channel.close()
 
 
-def _batches(crops: NDArray[np.uint8], size: int) -> list[NDArray[np.uint8]]:
-    """Batches of `size`, each face in at least one; the first ones fill up the last."""
-    count = -(-len(crops) // size)
-    return np.split(np.resize(crops, (count * size, *crops.shape[1:])), count)
+def _faces(plan: LoadPlan, settings: ClientSettings) -> NDArray[np.uint8]:
+    if plan.made_faces:
+        return pictures.made_faces(PREPARED_REQUESTS * plan.faces)
+    return pictures.cut_faces(plan.pictures, settings)
+
+
+def _batches(items: NDArray[Any], size: int) -> list[NDArray[Any]]:
+    """Batches of `size`, each item in at least one; the first ones fill up the last."""
+    count = -(-len(items) // size)
+    return np.split(np.resize(items, (count * size, *items.shape[1:])), count)
 
 
 class PipelineCaller:

@@ -41,12 +41,15 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Users = Annotated[
     str,
-    typer.Option(help="Callers by kind, such as grpc=4,rest=1: grpc, pipeline, rest. With a rate, proportions of it."),
+    typer.Option(
+        help="Callers by kind, such as grpc=4,speech=1: grpc, pipeline, rest, speech. With a rate, proportions of it."
+    ),
 ]
 Seconds = Annotated[float, typer.Option(min=0.1, help="How long the test takes, in seconds.")]
 ArrivalsOption = Annotated[Arrivals, typer.Option(help="How the calls of an open loop are spaced.")]
 InFlight = Annotated[int, typer.Option(min=1, help="Open loop: calls of each kind that may be on their way at once.")]
 Faces = Annotated[int, typer.Option(min=1, max=64, help="Faces in each call of a grpc user.")]
+Windows = Annotated[int, typer.Option(min=1, max=64, help="Windows of 3 s in each call of a speech user.")]
 Pictures = Annotated[
     Path | None,
     typer.Option(
@@ -85,6 +88,7 @@ def run_test(
     arrivals: ArrivalsOption = "poisson",
     in_flight: InFlight = 256,
     faces: Faces = 1,
+    windows: Windows = 1,
     pictures_folder: Pictures = None,
     server: Server = None,
     gateway: Gateway = None,
@@ -111,6 +115,7 @@ def run_test(
         arrivals=arrivals,
         in_flight=in_flight,
         faces=faces,
+        windows=windows,
         deadline_s=deadline_s,
         seed=seed,
         workers=expect_workers or processes,
@@ -144,6 +149,7 @@ def find_capacity(
     arrivals: ArrivalsOption = "poisson",
     in_flight: InFlight = 256,
     faces: Faces = 1,
+    windows: Windows = 1,
     pictures_folder: Pictures = None,
     server: Server = None,
     gateway: Gateway = None,
@@ -162,6 +168,7 @@ def find_capacity(
         arrivals=arrivals,
         in_flight=in_flight,
         faces=faces,
+        windows=windows,
         deadline_s=deadline_s,
         seed=seed,
         workers=processes,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LOCUSTFILE = Path(__file__).resolve().parent / "locustfile.py"
 CHECKOUT = LOCUSTFILE.parent.parent
 
-USER_CLASSES = {"grpc": "GrpcUser", "pipeline": "PipelineUser", "rest": "RestUser"}
+USER_CLASSES = {"grpc": "GrpcUser", "pipeline": "PipelineUser", "rest": "RestUser", "speech": "SpeechUser"}
 
 LIFELINE = "MIEN_LOADTEST_LIFELINE"
 """Variable that tells Locust's processes which pipe closes when the command has died."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from loadtest.generator import generate
 from loadtest.pictures import made_faces
 from loadtest.servers import MetricsWatch, gateway_load, grown, mean_gauges, model_loads
+from loadtest.speech import made_windows
 from loadtest.summary import ServerSide, Summary, summarize
 from mien import EmotionClient
 from mien.detectors import load_detector
@@ -105,9 +106,11 @@ def check_servers(plan: LoadPlan, targets: Targets) -> None:
         InferenceError: one does not; the text says which.
         DetectorError: the face detector cannot be loaded.
     """
-    if {"grpc", "pipeline"} & plan.users.keys():
-        with EmotionClient(targets.client.model_copy(update={"retry_attempts": 1})) as client:
+    with EmotionClient(targets.client.model_copy(update={"retry_attempts": 1})) as client:
+        if {"grpc", "pipeline"} & plan.users.keys():
             client.classify(made_faces(1), deadline_s=ANSWER_S)
+        if "speech" in plan.users:
+            client.classify_speech(made_windows(1), deadline_s=ANSWER_S)
     if "pipeline" in plan.users:
         load_detector(targets.client)  # here, so that several processes do not fetch it at once
     if "rest" in plan.users:

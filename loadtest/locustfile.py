@@ -36,6 +36,12 @@ class RestUser(MienUser):
     kind = "rest"
 
 
+class SpeechUser(MienUser):
+    """Sends prepared windows of speech."""
+
+    kind = "speech"
+
+
 class Shape(PlannedShape):
     """The plan's shape."""
 

@@ -16,9 +16,10 @@ from mien import contract
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Kind = Literal["grpc", "pipeline", "rest"]
+Kind = Literal["grpc", "pipeline", "rest", "speech"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""`grpc`: prepared tensors over the SDK's channel; `pipeline`: photographs through the SDK; `rest`: the gateway."""
+"""`grpc`: prepared faces over the SDK's channel; `pipeline`: photographs through the SDK; `rest`: the gateway;
+`speech`: prepared windows of speech, as `grpc`."""
 
 Arrivals = Literal["constant", "poisson"]
 
@@ -35,6 +36,7 @@ class LoadPlan(BaseModel):
         arrivals: how these calls are spaced.
         in_flight: with a `rate`, how many calls of each kind may be on their way at once.
         faces: in each call of a `grpc` user.
+        windows: in each call of a `speech` user.
         pictures: what `pipeline` and `rest` users send, and `grpc` users take their faces from.
         made_faces: whether `grpc` users send made faces instead.
         deadline_s: of each call.
@@ -51,6 +53,7 @@ class LoadPlan(BaseModel):
     arrivals: Arrivals = "poisson"
     in_flight: int = Field(default=256, ge=1)
     faces: int = Field(default=1, ge=1, le=contract.MAX_BATCH_SIZE)
+    windows: int = Field(default=1, ge=1, le=contract.MAX_BATCH_SIZE)
     pictures: tuple[Path, ...] = ()
     made_faces: bool = True
     deadline_s: float = Field(default=10.0, gt=0)

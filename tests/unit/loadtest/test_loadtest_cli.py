@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_users_are_parsed() -> None:
-    assert parse_users("grpc=4, rest=1") == {"grpc": 4, "rest": 1}
+    assert parse_users("grpc=4, rest=1,speech=2") == {"grpc": 4, "rest": 1, "speech": 2}
 
 
 @pytest.mark.parametrize("text", ["", "grpc", "grpc=0", "grpc=-1", "http=4", "grpc=1,grpc=2", "grpc=1,"])
