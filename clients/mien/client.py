@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+REPEATS = 8
+"""How often requests go again that failed by what another caller sent; gRPC's own retries know codes alone."""
+
 REQUESTS_IN_FLIGHT = 2
 """Of one call: while one is classified the next is preprocessed; more would only fill the server's queue."""
 
@@ -270,7 +273,7 @@ class EmotionClient(_Client):
         except Exception:
             logger.exception("A shadow call failed; its caller has been answered.")
 
-    def _perform(self, step: Step) -> Any:  # noqa: ANN401 (each step has an outcome of its own)
+    def _perform(self, step: Step, repeats: int = REPEATS) -> Any:  # noqa: ANN401 (each step has an outcome of its own)
         if isinstance(step, Work):
             return step.function()
         if isinstance(step, Aside):
@@ -282,6 +285,8 @@ class EmotionClient(_Client):
                 return self._send_gathered(step)
             return self._send_one(step) if len(step.messages) == 1 else self._send_many(step)
         except grpc.RpcError as error:
+            if repeats and status.is_anothers_fault(error):
+                return self._perform(step, repeats - 1)
             raise self._translate(error, step) from error
         except ValueError as error:  # what grpc raises for a channel that another thread has just closed
             self._check_open()
@@ -427,7 +432,7 @@ class AsyncEmotionClient(_Client):
         except Exception:
             logger.exception("A shadow call failed; its caller has been answered.")
 
-    async def _perform(self, step: Step) -> Any:  # noqa: ANN401 (each step has an outcome of its own)
+    async def _perform(self, step: Step, repeats: int = REPEATS) -> Any:  # noqa: ANN401 (each step has an outcome of its own)
         if isinstance(step, Work):
             return await asyncio.to_thread(step.function)
         if isinstance(step, Aside):
@@ -438,6 +443,8 @@ class AsyncEmotionClient(_Client):
         try:
             return await (self._send_gathered(step) if self._is_gathered(step) else self._send(step))
         except grpc.RpcError as error:
+            if repeats and status.is_anothers_fault(error):
+                return await self._perform(step, repeats - 1)
             raise self._translate(error, step) from error
         except grpc.aio.UsageError as error:  # what grpc raises for a channel that another task has just closed
             self._check_open()

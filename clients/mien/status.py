@@ -73,6 +73,17 @@ _BY_TEXT: dict[str, grpc.StatusCode] = {
 }
 
 
+_ANOTHERS = "max allowed is"
+"""Triton's text, as INTERNAL, for a batch larger than its model takes. It puts batches together itself, of requests that
+it found small enough one by one; but one that claims a batch of 0, or of a multiple of 2^32, is counted as 0 there and
+fails all with which it shares a batch (seen in 2.51)."""
+
+
+def is_anothers_fault(error: grpc.RpcError) -> bool:
+    """Whether a request of at most `contract.MAX_BATCH_SIZE` failed by what another caller sent, so may go again."""
+    return error.code() is grpc.StatusCode.INTERNAL and _ANOTHERS in (error.details() or "")
+
+
 def translate(error: grpc.RpcError, *, endpoints: Sequence[str], model: str, deadline_s: float) -> InferenceError:
     """Mien's error for a gRPC one; the caller raises it ``from`` the original.
 
