@@ -173,6 +173,12 @@ def load_weights(model: keras.Model, path: Path) -> None:
     if not path.is_file():
         message = f"There is no weights file {path}."
         raise TrainingError(message)
+    if path.suffix != ".h5":
+        # Keras would open a whole model too, and leave what does not fit as it was.
+        message = (
+            f"{path} does not hold the weights of {model.name}: give a file of weights, which ends in .weights.h5."
+        )
+        raise TrainingError(message)
     try:
         model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:

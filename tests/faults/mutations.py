@@ -140,7 +140,80 @@ LOAD = (
 )
 """Of rows 1 to 9 and 18."""
 
-ATTACKS: tuple[Mutation, ...] = ()
+ATTACKS = (
+    Mutation(
+        name="what another caller's request failed is not sent again",
+        row=12,
+        file="clients/mien/status.py",
+        text="error.code() is grpc.StatusCode.INTERNAL and _ANOTHERS in",
+        replacement="False and _ANOTHERS in",
+        test="test_crafted_requests.py::test_a_batch_counted_as_none_fails_no_other_caller",
+    ),
+    Mutation(
+        name="answers that are no numbers are passed on",
+        row=12,
+        file="clients/mien/inference.py",
+        text="if not np.isfinite(rows).all():",
+        replacement="if False:",
+        test="test_crafted_requests.py::test_the_sdk_neither_sends_nor_passes_them_on",
+    ),
+    Mutation(
+        name="anybody may load models",
+        row=13,
+        file="serving/engines.py",
+        text='("model-repository", "shared-memory", "trace", "logging")',
+        replacement='("shared-memory", "trace", "logging")',
+        test="test_admin_key.py::test_a_load_that_brings_code_is_refused",
+    ),
+    Mutation(
+        name="anybody may register shared memory",
+        row=13,
+        file="serving/engines.py",
+        text='("model-repository", "shared-memory", "trace", "logging")',
+        replacement='("model-repository", "trace", "logging")',
+        test="test_admin_key.py::test_every_call_that_is_not_open_needs_the_key",
+    ),
+    Mutation(
+        name="a configuration may name any backend",
+        row=15,
+        file="serving/foreign_code.py",
+        text="    if backend != wanted:",
+        replacement="    if False:",
+        test="test_malicious_files.py::test_a_stored_release_that_brings_code",
+    ),
+    Mutation(
+        name="a manifest may name files outside",
+        row=15,
+        file="serving/manifest.py",
+        text='    if parts.is_absolute() or ".." in parts.parts:',
+        replacement="    if False:",
+        test="test_malicious_files.py::test_a_stored_release_whose_files_lead_outside",
+    ),
+    Mutation(
+        name="golden inputs may be a pickle",
+        row=15,
+        file="serving/golden.py",
+        text="allow_pickle=False",
+        replacement="allow_pickle=True",
+        test="test_malicious_files.py::test_a_pickle_as_golden_inputs",
+    ),
+    Mutation(
+        name="files are not held against their digests",
+        row=15,
+        file="serving/manifest.py",
+        text="            if found != expected:",
+        replacement="            if False:",
+        test="test_malicious_files.py::test_a_replaced_savedmodel",
+    ),
+    Mutation(
+        name="a dataset's file is read as anything that Pillow knows",
+        row=15,
+        file="training/sources.py",
+        text=", formats=_FORMATS",
+        replacement="",
+        test="test_malicious_files.py::test_a_dataset_that_leads_outside_or_brings_a_program",
+    ),
+)
 """Of rows 10 to 17."""
 
 MUTATIONS = (*LOAD, *ATTACKS)

@@ -105,8 +105,8 @@ def test_a_batch_counted_as_none_fails_no_other_caller(
         done.set()
         codes, sent = attacking.result()
     figures.add(
-        f"{sent} requests with a batch of {batch}: {', '.join(sorted(codes))}; {CALLERS * ROUNDS} calls of {CALLERS} SDKs beside"
-        f" them: 0 failed, rows changed by at most {changed:.0e}"
+        f"{sent} requests with a batch of {batch}: {', '.join(sorted(codes))}; {CALLERS * ROUNDS} calls of"
+        f" {CALLERS} SDKs beside them: 0 failed, rows changed by at most {changed:.0e}"
     )
     assert sent > 0
     assert changed < 1e-5
