@@ -92,6 +92,10 @@ class Sender:
         self._good = head(240)
         self._expected = self._send_good()
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
     def send(self, files: Iterable[DamagedFile], route: str, part: str) -> Tally:
         """Send all of them, with good pictures in between, and tell what came of them."""
         tally = Tally()
@@ -182,6 +186,7 @@ def main() -> int:
             films = (damaged_video(originals, chance) for _ in range(options.videos))
             of_videos = sender.send(films, "/v1/detect-video", "video")
             held.note("after the videos")
+            sender.close()
     of_pictures.print("pictures")
     of_videos.print("videos")
     print(f"gateway and workers: {held.text()}")
