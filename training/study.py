@@ -26,6 +26,7 @@ STUDY_FILE = "study.sqlite3"
 ERROR, FOLDER, RETRY_OF, SECONDS = "error", "folder", "retry_of", "seconds"
 """User attributes of a trial."""
 
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 _NAME = "search"
 _TURN_FILE = "turn.lock"
 _IDENTITY = "identity"
@@ -93,14 +94,18 @@ def turn(directory: Path) -> Iterator[None]:
 
 def started(study: optuna.Study) -> int:
     """How many trials have come to an end by themselves or are running."""
-    return len(finished(study)) + len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+    # At one moment: a trial that ends between two looks would be in neither.
+    trials = study.get_trials(deepcopy=False)
+    return sum(trial.state == TrialState.RUNNING or _has_ended(trial) for trial in trials)
 
 
 def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """Trials that came to an end by themselves: all but those waiting, running or interrupted."""
-    ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-    trials = study.get_trials(deepcopy=False, states=ended)
-    return [trial for trial in trials if trial.state != TrialState.FAIL or ERROR in trial.user_attrs]
+    return [trial for trial in study.get_trials(deepcopy=False) if _has_ended(trial)]
+
+
+def _has_ended(trial: optuna.trial.FrozenTrial) -> bool:
+    return trial.state in _ENDED or (trial.state == TrialState.FAIL and ERROR in trial.user_attrs)
 
 
 def _identify(study: optuna.Study, identity: dict[str, Any], directory: Path) -> None:

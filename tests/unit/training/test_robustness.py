@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien.contract import EMOTION
 from training.classifier import Classifier
 from training.dataset import Split
 from training.export.golden import synthetic_faces
+from training.inputs import preparing
 from training.robustness import CORRUPTIONS, Corruption, low_light, measure_robustness, small_face
 
 FACES = synthetic_faces(6)[:, ::2, ::2, :1]
@@ -42,7 +44,7 @@ def test_accuracy_is_measured_at_every_point_and_repeats() -> None:
         bright = (batch.mean(axis=(1, 2, 3)) > 60).astype(np.int64)
         return np.eye(2, dtype=np.float32)[bright]
 
-    classifier = Classifier("brightness", Path("none"), "ONNX", 0, (48, 48, 1), run)
+    classifier = Classifier("brightness", Path("none"), "ONNX", 0, EMOTION, run, preparing(EMOTION))
     split = Split(np.full((8, 48, 48, 1), 100, np.uint8), np.ones(8, np.int64), ("a",) * 8)
 
     points = measure_robustness(classifier, split, seed=3)
