@@ -101,8 +101,10 @@ def test_a_batch_counted_as_none_fails_no_other_caller(
 
     with ThreadPoolExecutor(CALLERS + 1) as pool:
         attacking = pool.submit(attack)
-        changed = max(pool.map(call, range(CALLERS)))
-        done.set()
+        try:
+            changed = max(pool.map(call, range(CALLERS)))
+        finally:
+            done.set()
         codes, sent = attacking.result()
     figures.add(
         f"{sent} requests with a batch of {batch}: {', '.join(sorted(codes))}; {CALLERS * ROUNDS} calls of"
@@ -151,11 +153,13 @@ def test_a_message_of_400_megabytes(triton: TritonServer, client: EmotionClient,
         calling = others.submit(call)
         wire = InferInput(EMOTION.input.name, list(huge.shape), EMOTION.input.datatype)
         wire.set_data_from_numpy(huge)
-        with Peak(triton.process_id) as memory:
-            for _ in range(3):
-                with pytest.raises(InferenceServerException, match="batch-size must be <= 64"):
-                    sender.infer(EMOTION.name, [wire])
-        done.set()
+        try:
+            with Peak(triton.process_id) as memory:
+                for _ in range(3):
+                    with pytest.raises(InferenceServerException, match="batch-size must be <= 64"):
+                        sender.infer(EMOTION.name, [wire])
+        finally:
+            done.set()
         calling.result()
     figures.add(
         f"3 messages of 400 MB: INVALID_ARGUMENT; Triton {memory.before / MB:.0f} MB before, {memory.peak / MB:.0f} MB"
