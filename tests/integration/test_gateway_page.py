@@ -181,7 +181,7 @@ def test_the_keyboard_chooses_among_faces(page: Page, files: Path) -> None:
     expect(faces).to_have_count(2)
     first, second = faces.nth(0), faces.nth(1)
     expect(first).to_be_checked()
-    for _ in range(3):  # past the camera's button and the frame rate
+    for _ in range(4):  # past the buttons of microphone and camera, and the frame rate
         page.keyboard.press("Tab")
     expect(first).to_be_focused()
     page.keyboard.press("ArrowRight")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from mien.video import VideoWriter
@@ -175,11 +176,12 @@ def test_damaged_videos_are_answered_or_refused(client: httpx.Client, videos: di
 
 
 def test_the_documented_commands_work_as_printed(gateway: RunningGateway, videos: dict[str, bytes]) -> None:
-    """Those of docs/gateway.md that call a gateway, one after the other, from the root of a checkout with a video."""
+    """Those of docs/gateway.md that call a gateway, one after the other, beside a video and a recording."""
     root = gateway.folder / "checkout"
     (root / "docs").mkdir(parents=True)
     (root / "docs/portraits").symlink_to(PORTRAIT.parent)
     (root / "video.mp4").write_bytes(videos["a.mp4"])
+    soundfile.write(root / "speech.wav", np.random.default_rng(0).normal(0, 0.1, 32_000), 16_000)
     blocks = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     commands = "\n".join(block for block in blocks if block.startswith(("curl", "job=")))
     script = commands.replace("curl ", "curl -sS -w '\\n%{http_code}\\n' ").replace(

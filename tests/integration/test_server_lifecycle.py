@@ -100,8 +100,8 @@ def test_killed_stub_heals(make_server: MakeServer, tmp_path: Path, wait_until: 
             begin = time.monotonic()
             for _ in range(3):  # one that the dead instance keeps would keep its living sibling too
                 answers(server)
-            wait_until(lambda dead=stub: dead not in living_stubs(server.process_id))
-            wait_until(lambda: len(living_stubs(server.process_id)) == len(before) and answers(server))
+            wait_until(lambda dead=stub: dead not in living_stubs(server.process_id), timeout_s=60)
+            wait_until(lambda: len(living_stubs(server.process_id)) == len(before) and answers(server), timeout_s=60)
             healed_s.append(time.monotonic() - begin)
         figures.add(f"stub of each of {len(healed_s)} models: all instances answer after {max(healed_s):.1f} s at most")
         assert server.process_id == process_id
