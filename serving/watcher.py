@@ -117,11 +117,19 @@ class Watcher:
             for ensemble in self._server.settings.ensembles:
                 control.infer_zeros(ensemble)
         except ControlError as error:
-            return str(error)
+            return "" if self._another_died(control, short) else str(error)
         logger.info(
             "models answer again: %s", ", ".join(f"model={model} version={version}" for model, version in short)
         )
         return ""
+
+    def _another_died(self, control: ServerControl, healed: list[tuple[str, str]]) -> bool:
+        """Whether another model has lost a stub meanwhile: the next look heals that one, and nothing else is wrong."""
+        try:
+            short = _models_short_of_stubs(control, self._without_replaced(living_stubs(self._server.process_id)))
+        except ControlError:
+            return False
+        return bool(set(short) - set(healed))
 
     def _look_at_answers(self, pulse: Pulse) -> str:
         trouble = pulse.trouble()

@@ -85,8 +85,8 @@ def swap_members_and_seal(export: Path, chance: random.Random) -> None:
 
 def answer_nan_and_seal(export: Path, chance: random.Random) -> None:
     graph = onnx.load(export / GRAPH)
-    (bias,) = [tensor for tensor in graph.graph.initializer if list(tensor.dims) == [7]]
-    bias.CopyFrom(numpy_helper.from_array(np.full(7, np.nan, np.float32), bias.name))
+    for bias in [tensor for tensor in graph.graph.initializer if list(tensor.dims) == [7]]:
+        bias.CopyFrom(numpy_helper.from_array(np.full(7, np.nan, np.float32), bias.name))
     onnx.save(graph, export / GRAPH)
     seal(export)
 

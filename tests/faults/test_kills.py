@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,9 +80,12 @@ def test_a_killed_gateway_and_its_killed_workers(
         for worker in [member for member in family if not member.children()]:
             worker.kill()
         begin = time.monotonic()
-        answer = caller.post("/v1/detect", files={"image": PORTRAIT.read_bytes()})
+        statuses = []
+        while not statuses or statuses[-1] == HTTPStatus.SERVICE_UNAVAILABLE:
+            answer = caller.post("/v1/detect", files={"image": PORTRAIT.read_bytes()})
+            statuses.append(answer.status_code)
         replaced_s = time.monotonic() - begin
-        assert answer.json()["emotion"] == "happy"
+        assert answer.json().get("emotion") == "happy", answer.text
         family = psutil.Process(gateway.process.pid).children(recursive=True)
         os.kill(gateway.process.pid, signal.SIGKILL)
         begin = time.monotonic()
@@ -93,6 +97,6 @@ def test_a_killed_gateway_and_its_killed_workers(
         assert caller.post("/v1/detect", files={"image": PORTRAIT.read_bytes()}).json()["emotion"] == "happy"
         assert not left & {path.name for path in (folder / "spool").glob("gateway-*")}
     figures.add(
-        f"gateway's workers: the next picture is answered in {replaced_s:.1f} s; gateway: none of its processes is left"
-        f" after {gone_s:.1f} s, and the next one clears its spool"
+        f"gateway's workers: a picture is answered after {replaced_s:.1f} s, {len(statuses) - 1} put off; gateway: none"
+        f" of its processes is left after {gone_s:.1f} s, and the next one clears its spool"
     )

@@ -89,7 +89,7 @@ def test_triton_answers_as_keras_does(repository: Path, weights: Path, make_serv
     golden = np.load(repository / "emotion" / str(RELEASE) / "golden.npz")
 
     with (
-        make_server(tmp_path / "state", shipped_repository=repository) as server,
+        make_server(tmp_path / "state", shipped_repository=repository, ensembles="emotion") as server,
         EmotionClient(ClientSettings(endpoints=server.endpoint, deadline_s=60)) as client,
     ):
         answer = client.classify(faces)
