@@ -62,22 +62,22 @@ def service_config(attempts: int, attempt_timeout_s: float | None = None) -> dic
     """The service config: round robin, and for inference alone retries with jitter inside the call's deadline.
 
     An inference changes nothing on the server, so it may be sent again. NOT_FOUND is among the reasons because a server
-    that is shutting down gives it for a moment, CANCELLED because one that is killed may cancel what it was doing (gRPC
-    never retries a caller's own cancelling). One that takes requests and answers none is left after
-    `attempt_timeout_s`, for its connection stays. Under a flood of failures the throttle stops retries, so that they
-    do not add to an overload.
+    that is shutting down gives it for a moment (the pauses, 0.1 to 4 s, outlast the unloading of both ensembles),
+    CANCELLED because one that is killed may cancel what it was doing (gRPC never retries a caller's own cancelling).
+    One that takes requests and answers none is left after `attempt_timeout_s`, for its connection stays. Under a flood
+    of failures the throttle stops retries, so that they do not add to an overload.
     """
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     if attempts > 1:
-        config["retryThrottling"] = {"maxTokens": 200, "tokenRatio": 1}
+        config["retryThrottling"] = {"maxTokens": 400, "tokenRatio": 1}
         config["methodConfig"] = [
             {
                 "name": [INFER],
                 "retryPolicy": {
                     "maxAttempts": attempts,
                     "initialBackoff": "0.1s",
-                    "maxBackoff": "2s",
-                    "backoffMultiplier": 3,
+                    "maxBackoff": "4s",
+                    "backoffMultiplier": 4,
                     "retryableStatusCodes": ["UNAVAILABLE", "NOT_FOUND", "CANCELLED"],
                     **({"perAttemptRecvTimeout": f"{attempt_timeout_s:.3f}s"} if attempt_timeout_s else {}),
                 },
