@@ -65,32 +65,55 @@ def fuse(face: Emotion | None, speech: Emotion | None) -> Emotion | None:
     return Emotion({label: share / total for label, share in joined.items()}, versions)
 
 
+class Timeline:
+    """The moments of a video, in order and without a gap, each as soon as its frames have come.
+
+    Args:
+        speech: the windows of its sound, in order; empty if it has none.
+    """
+
+    def __init__(self, speech: Sequence[SpeechWindow]) -> None:
+        self._speech = speech
+        self._start_s = 0.0
+        """Of the moment whose faces are held."""
+        self._held: list[Emotion] = []
+
+    def add(self, time_s: float, faces: Iterable[RecognizedFace]) -> list[Moment]:
+        """The moments that are over when a frame of that time has come; frames come in order."""
+        over = []
+        while time_s >= self._start_s + STEP_S - 1e-6:
+            over.append(self._moment())
+        self._held.extend(face.emotion for face in faces)
+        return over
+
+    def finish(self) -> list[Moment]:
+        """The last moments, after the last frame."""
+        end_s = max([self._start_s, *(window.end_s for window in self._speech)])
+        last = []
+        while self._start_s < end_s or self._held:
+            last.append(self._moment())
+        return last
+
+    def _moment(self) -> Moment:
+        start_s, end_s, faces = self._start_s, self._start_s + STEP_S, self._held
+        self._start_s, self._held = end_s, []
+        about = (window.emotion for window in self._speech if window.start_s < end_s and window.end_s > start_s)
+        return Moment(start_s, end_s, len(faces), mean_emotion(faces), mean_emotion(about))
+
+
 def timeline(
     frames: Iterable[tuple[float, Sequence[RecognizedFace]]], speech: Sequence[SpeechWindow]
 ) -> Iterator[Moment]:
-    """The moments of a video, in order and without a gap, each as soon as its frames have come.
+    """The moments of a video whose frames come one after the other; see `Timeline`.
 
     Args:
         frames: time in seconds, and faces, of each frame that was looked at, in order.
         speech: the windows of its sound, in order; empty if it has none.
     """
-    start_s = 0.0
-    held: list[Emotion] = []
+    moments = Timeline(speech)
     for time_s, faces in frames:
-        while time_s >= start_s + STEP_S - 1e-6:
-            yield _moment(start_s, held, speech)
-            start_s, held = start_s + STEP_S, []
-        held.extend(face.emotion for face in faces)
-    end_s = max([start_s, *(window.end_s for window in speech)])
-    while start_s < end_s or held:
-        yield _moment(start_s, held, speech)
-        start_s, held = start_s + STEP_S, []
-
-
-def _moment(start_s: float, faces: Sequence[Emotion], speech: Sequence[SpeechWindow]) -> Moment:
-    end_s = start_s + STEP_S
-    about = [window for window in speech if window.start_s < end_s and window.end_s > start_s]
-    return Moment(start_s, end_s, len(faces), mean_emotion(faces), mean_emotion(window.emotion for window in about))
+        yield from moments.add(time_s, faces)
+    yield from moments.finish()
 
 
 def summary(moments: Sequence[Moment]) -> Moment | None:

@@ -51,7 +51,7 @@ class SoundTrackReader:
             self._container = av.open(str(path), options={"protocol_whitelist": "file"})
         except av.FFmpegError as error:
             raise MediaError(
-                f"The sound of {path} cannot be decoded: damaged, truncated or of an unknown kind."
+                f"{path} has no sound that can be decoded: damaged, truncated or of an unknown kind."
             ) from error
         if not self._container.streams.audio:
             self.close()
@@ -92,7 +92,7 @@ class SoundTrackReader:
         except av.FFmpegError as error:
             if held:
                 yield np.concatenate(held)
-            raise MediaError(f"The sound of {self._path} is truncated or damaged.") from error
+            raise MediaError(f"{self._path} has sound that is truncated or damaged.") from error
         if held:
             yield np.concatenate(held)
 

@@ -48,14 +48,19 @@ def analyse(
     def recognize(batch: list[Window]) -> tuple[SpeechWindow, ...]:
         return windows.answered(batch, client.classify_speech(windows.stacked(batch)))
 
-    for _, done in ahead.answered(_batches(sound, hop_s), recognize):
+    for _, done in ahead.answered(batches(sound, hop_s), recognize):
         for window in done:
             yield window
             if on_progress is not None:
                 on_progress(window.end_s)
 
 
-def _batches(sound: Iterable[NDArray[np.float32]], hop_s: float) -> Iterator[list[Window]]:
+def batches(sound: Iterable[NDArray[np.float32]], hop_s: float = contract.WINDOW_HOP_S) -> Iterator[list[Window]]:
+    """The windows of sound, as many together as go into one request.
+
+    Raises:
+        MediaError: see `cut`; the windows before it were given.
+    """
     batch: list[Window] = []
     try:
         for window in cut(sound, hop_s):

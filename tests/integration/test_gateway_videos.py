@@ -9,18 +9,24 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
 import numpy as np
 import pytest
 import soundfile
 from PIL import Image
 
+from mien import ClientSettings, EmotionClient, fusion, speech
+from mien.sound_tracks import SoundTrackReader
 from mien.video import VideoWriter
+from tests.gateways import DEADLINE_S, running_gateway
+from tests.unit.mien.sounds import RATE, film
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import httpx
 
+    from serving import TritonServer
     from tests.conftest import WaitUntil
     from tests.gateways import RunningGateway
 
@@ -51,14 +57,34 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return contents
 
 
+@pytest.fixture(scope="module")
+def talking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """6 s: a face for 3 s, then none; noise for 4 s, then silence."""
+    with Image.open(PORTRAIT) as portrait:
+        head = np.asarray(portrait.convert("RGB").crop(HEAD).resize((200, 200)))
+    seen = np.full((240, 320, 3), 90, np.uint8)
+    blank = seen.copy()
+    seen[20:220, 60:260] = head
+    voice = np.zeros(6 * RATE, np.float32)
+    voice[: 4 * RATE] = np.random.default_rng(0).normal(0, 0.1, 4 * RATE)
+    return film(tmp_path_factory.mktemp("talking") / "talking.mp4", [seen] * 30 + [blank] * 30, FPS, voice)
+
+
 @pytest.fixture
 def client(gateway: RunningGateway) -> Iterator[httpx.Client]:
     with gateway.client() as client:
         yield client
 
 
-def post(client: httpx.Client, content: bytes, frame_rate: float | str | None = None, **headers: str) -> httpx.Response:
-    data = {} if frame_rate is None else {"frame_rate": str(frame_rate)}
+def post(
+    client: httpx.Client,
+    content: bytes,
+    frame_rate: float | str | None = None,
+    audio: str | None = None,
+    **headers: str,
+) -> httpx.Response:
+    fields = {"frame_rate": frame_rate, "audio": audio}
+    data = {name: str(value) for name, value in fields.items() if value is not None}
     return client.post("/v1/detect-video", files={"video": ("video", content)}, data=data, headers=headers)
 
 
@@ -175,12 +201,87 @@ def test_damaged_videos_are_answered_or_refused(client: httpx.Client, videos: di
     assert post(client, videos["a.mp4"]).json()["summary"]["dominant_emotion"] == "happy"
 
 
-def test_the_documented_commands_work_as_printed(gateway: RunningGateway, videos: dict[str, bytes]) -> None:
+def test_faces_and_speech_are_on_one_timeline(client: httpx.Client, talking: Path, triton: TritonServer) -> None:
+    answer = post(client, talking.read_bytes(), 2, "true").raise_for_status().json()
+    assert len(answer["results"]) == 12
+    sound = answer["sound"]
+    assert sound["problem"] is None
+    with (
+        EmotionClient(ClientSettings(endpoints=triton.endpoint, deadline_s=DEADLINE_S)) as sdk,
+        SoundTrackReader(talking) as reader,
+    ):
+        same = list(speech.analyse(sdk, reader.sound()))
+    assert [window["emotion"] for window in sound["windows"]] == [one.emotion and one.emotion.label for one in same]
+    for window, one in zip(sound["windows"], same, strict=True):
+        if one.emotion is not None:
+            assert window["probabilities"] == pytest.approx(one.emotion.probabilities, abs=1e-4)
+    moments = sound["timeline"]
+    assert [moment["start_s"] for moment in moments[:4]] == [0, 1.5, 3, 4.5]
+    assert [moment["faces"] for moment in moments[:4]] == [3, 3, 0, 0]
+    assert moments[0]["face"]["emotion"] == "happy"
+    assert all(moment["speech"] for moment in moments[:3])
+    assert moments[2]["face"] is None
+    assert moments[2]["fused"]["emotion"] == moments[2]["speech"]["emotion"]
+    assert set(moments[0]["fused"]["probabilities"]) == set(fusion.LABELS)
+    whole = sound["whole"]
+    assert (whole["faces"], whole["face"]["emotion"]) == (6, "happy")
+    assert sum(whole["fused"]["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_sound_is_in_the_last_line_of_a_stream_if_it_was_asked_for(client: httpx.Client, talking: Path) -> None:
+    *frames, last = map(json.loads, post(client, talking.read_bytes(), 1, "true", Accept=NDJSON).text.splitlines())
+    assert len(frames) == last["summary"]["total_frames"] == 6
+    assert last["sound"]["whole"]["speech"]["model_version"] == "1"
+    for audio in ("false", "", None):
+        assert post(client, talking.read_bytes(), 1, audio).json()["sound"] is None
+    refused = post(client, talking.read_bytes(), 1, "loud")
+    assert (refused.status_code, refused.json()["error"][:15]) == (422, "audio is 'loud'")
+
+
+def test_a_video_with_no_or_broken_sound_is_answered_with_the_reason(
+    client: httpx.Client, videos: dict[str, bytes], talking: Path
+) -> None:
+    silent = post(client, videos["a.mp4"], 1, "true").raise_for_status().json()
+    assert silent["sound"]["problem"] == "The video has no sound track."
+    assert silent["sound"]["windows"] == []
+    whole = silent["sound"]["whole"]
+    assert whole["speech"] is None
+    assert whole["fused"]["emotion"] == whole["face"]["emotion"] == "happy"
+
+    broken = post(client, with_broken_sound(talking), 1, "true").raise_for_status().json()
+    assert broken["sound"]["problem"] == "The video has sound that is truncated or damaged."
+    assert broken["summary"]["faces_detected"] == 3
+    assert broken["sound"]["whole"]["face"]["emotion"] == "happy"
+
+
+def with_broken_sound(path: Path) -> bytes:
+    """The video with noise in the place of its packets of sound, from the middle on."""
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(audio=0) if packet.pos is not None]
+    chance = random.Random(1)
+    for place, size in packets[len(packets) // 2 :]:
+        content[place : place + size] = chance.randbytes(size)
+    return bytes(content)
+
+
+def test_a_model_server_without_speech_leaves_the_faces(
+    triton: TritonServer, talking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_SPEECH_MODEL", "speech_of_nobody")
+    with running_gateway(triton.endpoint, tmp_path, WORKERS="1") as gateway, gateway.client() as client:
+        answer = post(client, talking.read_bytes(), 1, "true").raise_for_status().json()
+        assert answer["sound"]["problem"] == "The model server cannot answer now; try again in a moment."
+        assert answer["sound"]["whole"]["face"]["emotion"] == "happy"
+        assert "video_not_heard" in gateway.log
+
+
+def test_the_documented_commands_work_as_printed(gateway: RunningGateway, talking: Path) -> None:
     """Those of docs/gateway.md that call a gateway, one after the other, beside a video and a recording."""
     root = gateway.folder / "checkout"
     (root / "docs").mkdir(parents=True)
     (root / "docs/portraits").symlink_to(PORTRAIT.parent)
-    (root / "video.mp4").write_bytes(videos["a.mp4"])
+    (root / "video.mp4").write_bytes(talking.read_bytes())
     soundfile.write(root / "speech.wav", np.random.default_rng(0).normal(0, 0.1, 32_000), 16_000)
     blocks = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     commands = "\n".join(block for block in blocks if block.startswith(("curl", "job=")))

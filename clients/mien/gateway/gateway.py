@@ -69,7 +69,7 @@ class Gateway:
         )
         self.recognizer = Recognizer(self._client, settings)
         self.listener = Listener(self._client, settings, self.metrics.recordings)
-        self.jobs = VideoJobs(self.recognizer, settings, self.metrics.videos)
+        self.jobs = VideoJobs(self.recognizer, self.listener, settings, self.metrics.videos)
         self.spool = settings.spool
         self._stack = AsyncExitStack()
         self._ready_lock = asyncio.Lock()

@@ -13,11 +13,21 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
+from mien import fusion, records
 from mien.errors import MediaTooLargeError, MienError
 from mien.gateway.boxes import clipped
 from mien.gateway.piecewise import PiecewiseDecoder
 from mien.gateway.refusals import UNEXPECTED, RequestRefusedError, as_refused, overloaded
-from mien.gateway.schemas import FrameAnswer, FrameFaceAnswer, ProgressAnswer, SummaryAnswer, VideoAnswer
+from mien.gateway.schemas import (
+    FrameAnswer,
+    FrameFaceAnswer,
+    MomentAnswer,
+    ProgressAnswer,
+    SoundAnswer,
+    SpeechWindowAnswer,
+    SummaryAnswer,
+    VideoAnswer,
+)
 from mien.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -27,7 +37,9 @@ if TYPE_CHECKING:
 
     from prometheus_client import Gauge
 
+    from mien.fusion import Moment
     from mien.gateway.decoding import LocatedFrame, VideoInfo
+    from mien.gateway.listening import HeardVideo, Listener
     from mien.gateway.recognition import Recognizer
     from mien.gateway.settings import GatewaySettings
     from mien.results import Recognition
@@ -54,11 +66,14 @@ class VideoJob:
         owner: the caller it belongs to.
         frame_rate: frames to analyse a second.
         request_id: of the request that brought it.
+        with_audio: whether its sound is listened to.
         state: of it.
         duration_s: as the video says itself; None if it does not, or is not open yet.
         frames: analysed so far.
         people: tracks so far.
         versions: releases that answered so far.
+        heard: its speech; None if it is not listened to, or not yet.
+        moments: faces and speech together so far.
         refusal: why it failed.
         release: called once, when the video's file is no longer needed.
     """
@@ -67,11 +82,14 @@ class VideoJob:
     owner: str
     frame_rate: float
     request_id: str
+    with_audio: bool = False
     state: State = State.QUEUED
     duration_s: float | None = None
     frames: list[FrameAnswer] = field(default_factory=list)
     people: int = 0
     versions: set[str] = field(default_factory=set)
+    heard: HeardVideo | None = None
+    moments: list[Moment] = field(default_factory=list)
     refusal: RequestRefusedError | None = None
     release: Callable[[], None] = lambda: None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -128,6 +146,18 @@ class VideoJob:
             model_versions=sorted(self.versions),
         )
 
+    def sound(self) -> SoundAnswer | None:
+        """What its sound says, and that together with its faces; None if it was not listened to."""
+        if self.heard is None:
+            return None
+        whole = fusion.summary(self.moments)
+        return SoundAnswer(
+            problem=self.heard.problem,
+            windows=[SpeechWindowAnswer.model_validate(records.speech_record(one)) for one in self.heard.windows],
+            timeline=[_moment_answer(moment) for moment in self.moments],
+            whole=None if whole is None else _moment_answer(whole),
+        )
+
     def result(self) -> VideoAnswer:
         """The whole answer.
 
@@ -138,7 +168,7 @@ class VideoJob:
             raise self.refusal
         if self.state is not State.DONE:
             raise RequestRefusedError(HTTPStatus.CONFLICT, f"The video is not done yet: it is {self.state}.")
-        return VideoAnswer(results=self.frames, summary=self.summary())
+        return VideoAnswer(results=self.frames, summary=self.summary(), sound=self.sound())
 
 
 class VideoJobs:
@@ -146,12 +176,14 @@ class VideoJobs:
 
     Args:
         recognizer: gives each video a process and classifies its faces.
+        listener: names the emotions of its sound, where that is asked for.
         settings: of the gateway.
         gauge: shows how many are waiting or being analysed.
     """
 
-    def __init__(self, recognizer: Recognizer, settings: GatewaySettings, gauge: Gauge) -> None:
+    def __init__(self, recognizer: Recognizer, listener: Listener, settings: GatewaySettings, gauge: Gauge) -> None:
         self._recognizer = recognizer
+        self._listener = listener
         self._settings = settings
         self._gauge = gauge
         self._turn = asyncio.Semaphore(settings.videos_at_once)
@@ -177,14 +209,16 @@ class VideoJobs:
         if len(self._tasks) >= self._settings.max_videos:
             raise overloaded()
 
-    def submit(self, path: Path, frame_rate: float, owner: str, request_id: str) -> VideoJob:
-        """Take a video in.
+    def submit(
+        self, path: Path, frame_rate: float, owner: str, request_id: str, *, with_audio: bool = False
+    ) -> VideoJob:
+        """Take a video in; see `VideoJob` for what is known of it.
 
         Raises:
             RequestRefusedError: too many are waiting (503).
         """
         self.check_room()
-        job = VideoJob(secrets.token_urlsafe(16), owner, frame_rate, request_id)
+        job = VideoJob(secrets.token_urlsafe(16), owner, frame_rate, request_id, with_audio)
         self._jobs[job.id] = job
         task = asyncio.create_task(self._run(job, path))
         self._tasks[job.id] = task
@@ -252,14 +286,19 @@ class VideoJobs:
             info: VideoInfo = await decoder.call("open_video", path, job.frame_rate)
             job.duration_s = info.duration_s
             self._check_length(info.duration_s or 0.0, (info.duration_s or 0.0) * info.fps)
+            if job.with_audio:
+                job.heard = await self._listener.hear_video(path, job.request_id)
+            timeline = fusion.Timeline(job.heard.windows if job.heard else ())
             tracker = Tracker(max_gap_s=max(1.0, 3 / info.fps))
             async with aclosing(decoder.batches("next_frames")) as batches:
                 async for batch in batches:
                     recognitions = await self._recognizer.classify([frame.picture for frame in batch], job.request_id)
                     for frame, recognition in zip(batch, recognitions, strict=True):
                         _note(job, tracker, frame, recognition)
+                        job.moments += timeline.add(frame.time_s, recognition.faces)
                     self._check_length(batch[-1].time_s, len(job.frames))
                     job.tell()
+            job.moments += timeline.finish()
         finally:
             await asyncio.shield(asyncio.to_thread(worker.close))
 
@@ -299,3 +338,7 @@ def _note(job: VideoJob, tracker: Tracker, frame: LocatedFrame, recognition: Rec
         job.versions.add(emotion.model_version)
     timestamp = time.strftime("%H:%M:%S", time.gmtime(frame.time_s))
     job.frames.append(FrameAnswer(frame=frame.index, timestamp=timestamp, time_s=round(frame.time_s, 3), faces=faces))
+
+
+def _moment_answer(moment: Moment) -> MomentAnswer:
+    return MomentAnswer.model_validate(records.moment_record(moment))

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mien import contract
+from mien import contract, fusion, records
+from mien.results import Emotion
 
 _PROBABILITIES = dict(zip(contract.EMOTION_LABELS, (0.002, 0.0, 0.004, 0.95, 0.006, 0.018, 0.02), strict=True))
 _BOX = {"x": 100.4, "y": 120.9, "width": 200.2, "height": 249.7}
@@ -46,6 +47,11 @@ _WINDOW = {
     "probabilities": _SPEECH_PROBABILITIES,
     "model_version": "1",
 }
+
+_MOMENT = records.moment_record(
+    fusion.Moment(0.0, fusion.STEP_S, 1, Emotion(_PROBABILITIES, "1"), Emotion(_SPEECH_PROBABILITIES, "1"))
+)
+_SOUND = {"problem": None, "windows": [_WINDOW], "timeline": [_MOMENT], "whole": _MOMENT}
 
 NO_FACE = "No face detected"
 SILENCE = "The recording is silent"
@@ -223,13 +229,55 @@ class SummaryAnswer(BaseModel):
     model_versions: list[str] = Field(description="The releases that answered.")
 
 
-class VideoAnswer(BaseModel):
-    """The faces of a video."""
+class FusedEmotionAnswer(BaseModel):
+    """What faces and speech say together."""
 
-    model_config = _example({"results": [_FRAME], "summary": _SUMMARY})
+    emotion: str = Field(description="The emotion with the largest probability.")
+    confidence: float = Field(description="Its probability.")
+    probabilities: dict[str, float] = Field(description="Of every emotion that either may have; they sum to 1.")
+
+
+class EmotionAnswer(FusedEmotionAnswer):
+    """What faces, or speech, say."""
+
+    probabilities: dict[str, float] = Field(description="Of every emotion; they sum to 1.")
+    model_version: str = Field(description="The release that answered.")
+
+
+class MomentAnswer(BaseModel):
+    """A stretch of a video, of 1.5 s: what its faces say, what its speech says, and both together."""
+
+    model_config = _example(_MOMENT)
+
+    start_s: float = Field(description="Where it begins, in seconds.")
+    end_s: float = Field(description="Where it ends, in seconds.")
+    faces: int = Field(description="Faces in all of its frames that were analysed.")
+    face: EmotionAnswer | None = Field(description="Mean of those; null if there is none.")
+    speech: EmotionAnswer | None = Field(description="Mean of the windows about it; null in silence or without sound.")
+    fused: FusedEmotionAnswer | None = Field(description="Both, weighted by confidence; or the only one there is.")
+
+
+class SoundAnswer(BaseModel):
+    """What a video's sound says, and that on one timeline with its faces."""
+
+    model_config = _example(_SOUND)
+
+    problem: str | None = Field(
+        description="Why there is no speech, or none after the last window: no sound, damaged sound, or no answer."
+    )
+    windows: list[SpeechWindowAnswer] = Field(description="Of the sound, in order; each overlaps the one before.")
+    timeline: list[MomentAnswer] = Field(description="The whole video, in order and without a gap.")
+    whole: MomentAnswer | None = Field(description="The mean of the timeline, each of faces and speech for itself.")
+
+
+class VideoAnswer(BaseModel):
+    """The faces of a video, and its speech where that was asked for."""
+
+    model_config = _example({"results": [_FRAME], "summary": _SUMMARY, "sound": _SOUND})
 
     results: list[FrameAnswer]
     summary: SummaryAnswer
+    sound: SoundAnswer | None = Field(default=None, description="Null unless `audio` was asked for.")
 
 
 class ProgressAnswer(BaseModel):

@@ -49,6 +49,12 @@ _BODY: dict[str, Any] = {
                             "maximum": MAX_FRAME_RATE,
                             "description": "Frames analysed a second.",
                         },
+                        "audio": {
+                            "type": "string",
+                            "enum": ["true", "false"],
+                            "default": "false",
+                            "description": "Whether its sound is listened to as well.",
+                        },
                     },
                 },
                 "encoding": {"video": {"contentType": "video/mp4, video/x-msvideo"}},
@@ -73,10 +79,10 @@ _GUARDS = [Depends(rated("detect-video", lambda settings: settings.detect_video_
 
 @router.post("/detect-video", openapi_extra=_BODY, responses=_RESPONSES, dependencies=_GUARDS)
 async def detect_video(request: Request, gateway: TheGateway, who: Caller, request_id: RequestId) -> Response:
-    """Find the faces of a video and their emotions.
+    """Find the faces of a video and their emotions; with `audio=true` those of its speech, and both together.
 
     With `Accept: application/x-ndjson` each frame is a line as soon as it is analysed; the last line holds the summary,
-    or the error.
+    and what the sound says if that was asked for, or the error.
     """
     job = await _take_in(request, gateway, who, request_id)
     if NDJSON in request.headers.get("accept", ""):
@@ -104,7 +110,8 @@ async def _take_in(request: Request, gateway: Gateway, who: str, request_id: str
                 timeout_s=settings.video_upload_timeout_s,
             )
         _check_kind(file.read(_HEADER_BYTES))
-        job = gateway.jobs.submit(Path(file.name), _frame_rate(fields.get("frame_rate", "")), who, request_id)
+        frame_rate, with_audio = _frame_rate(fields.get("frame_rate", "")), _with_audio(fields.get("audio", ""))
+        job = gateway.jobs.submit(Path(file.name), frame_rate, who, request_id, with_audio=with_audio)
         job.release = stack.pop_all().close
     return job
 
@@ -147,6 +154,15 @@ def _frame_rate(given: str) -> float:
     return value
 
 
+def _with_audio(given: str) -> bool:
+    if given.strip() not in ("true", "false", ""):
+        raise RequestRefusedError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"audio is {given[:32]!r}: true has the sound listened to, false does not.",
+        )
+    return given.strip() == "true"
+
+
 async def _wait(gateway: Gateway, job: VideoJob, request: Request) -> None:
     """Until the job is over, the caller has waited long enough, or has gone, which ends the job."""
     prefer = request.headers.get("prefer", "")
@@ -175,7 +191,7 @@ async def _streamed(gateway: Gateway, job: VideoJob) -> StreamingResponse:
                 yield f"{first.model_dump_json()}\n"
             async for frame in frames:
                 yield f"{frame.model_dump_json()}\n"
-            yield f'{{"summary":{job.summary().model_dump_json()}}}\n'
+            yield f"{job.result().model_dump_json(exclude={'results'})}\n"
         except RequestRefusedError as error:
             yield f"{JSONResponse({'error': str(error)}).body.decode()}\n"  # type: ignore[union-attr]
         finally:
