@@ -19,6 +19,7 @@ from mien.faces import Box, crop
 from mien.gateway.keys import KeyFile
 from tests.conftest import ROOT, skip_or_fail
 from tests.gateways import running_gateway
+from tests.unit.mien.sounds import film
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +68,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "camera.mjpeg").write_bytes(seen.getvalue())
     noise = np.random.default_rng(0).normal(0, 0.1, 6 * RATE).astype(np.float32)
     quiet = np.zeros(6 * RATE, np.float32)
+    seen = np.asarray(one)
+    voice = np.concatenate([noise[: 3 * RATE], quiet[: 3 * RATE]])
+    frames = [seen] * (FPS * SECONDS // 2) + [np.full_like(seen, 90)] * (FPS * SECONDS // 2)
+    film(folder / "talking.mp4", frames, FPS, voice, "libx264")
     soundfile.write(folder / "speech.wav", np.concatenate([noise, quiet]), RATE)
     soundfile.write(folder / "silence.flac", quiet, RATE)
     soundfile.write(folder / "heard.wav", noise, RATE)  # what the microphone hears, again and again
@@ -181,7 +186,7 @@ def test_the_keyboard_chooses_among_faces(page: Page, files: Path) -> None:
     expect(faces).to_have_count(2)
     first, second = faces.nth(0), faces.nth(1)
     expect(first).to_be_checked()
-    for _ in range(4):  # past the buttons of microphone and camera, and the frame rate
+    for _ in range(5):  # past the buttons of microphone and camera, and what is asked about videos
         page.keyboard.press("Tab")
     expect(first).to_be_focused()
     page.keyboard.press("ArrowRight")
@@ -232,6 +237,43 @@ def test_a_videos_timeline_seeks(page: Page, files: Path) -> None:
     page.wait_for_function("document.getElementById('player').currentTime === 0.5")
     page.get_by_text("As a table").click()
     expect(page.locator("details tr")).to_have_count(2 * SECONDS)
+
+
+def test_a_video_with_sound_shows_faces_speech_and_both_together(page: Page, files: Path) -> None:
+    choose(page, files / "talking.mp4")
+    slider = page.get_by_role("slider", name="Time in the video")
+    expect(slider).to_be_visible()
+    both = re.compile(r"^0:00, faces: happy \d+%; speech: \w+ \d+%; together: \w+ \d+%$")
+    expect(slider).to_have_attribute("aria-valuetext", both)
+    expect(page.locator(".chart svg")).to_have_count(2)
+    expect(page.locator(".band div").first).to_have_text(re.compile(r"^\w+$"))
+    whole = page.get_by_role("list", name="As a whole").get_by_role("listitem")
+    expect(whole).to_have_text([re.compile(rf"^{name} \w+ \d+%$") for name in ("Together", "Faces", "Speech")])
+    expect(page.locator("#voices .card")).to_contain_text("Speech at this moment")
+    expect(page.locator("#origin")).to_contain_text("Speech named by release 1 of its model.")
+    assert page.evaluate("document.getElementById('player').muted") is False
+
+    slider.press("End")
+    nothing = re.compile("faces: no face; speech: silence; together: nothing$")
+    expect(slider).to_have_attribute("aria-valuetext", nothing)
+    expect(page.locator("#voices .card")).to_be_hidden()
+    page.get_by_text("As a table").click()
+    expect(page.locator("details thead th")).to_have_text(["Time", "Faces", "Speech", "Together"])
+    expect(page.locator("details tbody tr").last).to_contain_text("silence")
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+    page.get_by_role("checkbox", name="Listen to a video's sound too").uncheck()
+    choose(page, files / "talking.mp4")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile(r"^0:00, happy \d+%$"))
+    expect(page.locator("#voices")).to_be_hidden()
+
+
+def test_a_video_without_sound_says_so_beside_its_faces(page: Page, files: Path) -> None:
+    choose(page, files / "film.mp4")
+    expect(page.locator("#origin")).to_contain_text("The video has no sound track.")
+    expect(page.locator(".chart svg")).to_have_count(1)
+    expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_a_recordings_timeline_seeks_and_shows_silence(page: Page, files: Path) -> None:
@@ -311,7 +353,7 @@ def test_the_camera_starts_with_consent_and_stops(page: Page, gateway: RunningGa
 def test_a_correction_goes_through_and_is_erased(page: Page, files: Path, gateway: RunningGateway) -> None:
     choose(page, files / "one.jpg")
     page.get_by_role("button", name="Not right?").click()
-    consent = page.get_by_role("checkbox")
+    consent = page.get_by_role("dialog").get_by_role("checkbox")
     expect(consent).not_to_be_checked()
     page.get_by_label("It shows").select_option("surprise")
     page.get_by_role("button", name="Send").click()  # the browser asks for the consent
@@ -342,7 +384,7 @@ def test_faces_of_a_video_and_of_a_camera_are_corrected_too(page: Page, files: P
     def correct(label: str) -> bytes:
         page.get_by_role("button", name="Not right?").click()
         page.get_by_label("It shows").select_option(label)
-        page.get_by_role("checkbox").check()
+        page.get_by_role("dialog").get_by_role("checkbox").check()
         page.get_by_role("button", name="Send").click()
         receipt = page.locator(".receipt").filter(has_text=f"happy → {label}")
         number = receipt.locator("code").first.inner_text()

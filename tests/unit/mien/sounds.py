@@ -32,11 +32,13 @@ def written(path: Path, samples: NDArray[Any], rate: int = RATE, **options: str)
     return path
 
 
-def film(path: Path, frames: list[NDArray[np.uint8]], fps: int, sound: NDArray[np.float32] | None) -> Path:
-    """A video, with the sound (n,) of 16 kHz beside it if there is one."""
+def film(
+    path: Path, frames: list[NDArray[np.uint8]], fps: int, sound: NDArray[np.float32] | None, codec: str = "mpeg4"
+) -> Path:
+    """A video, with the sound (n,) of 16 kHz beside it if there is one; browsers play the codec libx264."""
     with av.open(str(path), "w") as container:
         height, width = frames[0].shape[:2]
-        pictures = container.add_stream("mpeg4", rate=fps, width=width, height=height, pix_fmt="yuv420p")
+        pictures = container.add_stream(codec, rate=fps, width=width, height=height, pix_fmt="yuv420p")
         pictures.bit_rate = 4_000_000
         voice = None if sound is None else container.add_stream("aac", rate=RATE, layout="mono")
         for picture in frames:

@@ -35,10 +35,15 @@ const screen = {
     document.body.classList.add("has-result");
   },
 
-  /** Says which releases answered and what found the faces. */
-  origin(versions, detector = "") {
-    const releases = [...new Set(versions)].sort().join(" and ");
-    const texts = [releases && `Named by release ${releases} of the model.`, detector && `Faces found by ${detector}.`];
+  /** Says which releases answered, what found the faces, and what is missing. */
+  origin(versions, detector = "", speechVersions = [], problem = "") {
+    const releases = (all) => [...new Set(all)].sort().join(" and ");
+    const texts = [
+      versions.length && `Named by release ${releases(versions)} of the model.`,
+      detector && `Faces found by ${detector}.`,
+      speechVersions.length && `Speech named by release ${releases(speechVersions)} of its model.`,
+      problem,
+    ];
     const text = texts.filter(Boolean).join(" ");
     if (byId("origin").textContent !== text) byId("origin").textContent = text;
   },
@@ -85,6 +90,7 @@ function clear() {
   byId("player").load();
   byId("listener").load();
   byId("timeline").replaceChildren();
+  byId("voices").replaceChildren();
   for (const id of ["timeline", "camera-bar", "result", "progress", "listener", "recorder"]) byId(id).hidden = true;
   document.body.classList.remove("has-result");
 }
@@ -103,7 +109,8 @@ function take(file) {
   }
   const isVideo = file.type.startsWith("video/") || /\.(avi|mp4)$/i.test(file.name);
   const frameRate = Number(byId("frame-rate").value);
-  begin((signal) => (isVideo ? showVideo(file, frameRate, screen, signal) : showPicture(file, screen, signal)));
+  const withAudio = byId("with-audio").checked;
+  begin((signal) => (isVideo ? showVideo(file, frameRate, withAudio, screen, signal) : showPicture(file, screen, signal)));
 }
 
 function listen() {

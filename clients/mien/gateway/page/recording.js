@@ -4,8 +4,7 @@ import { call, gatewaySettings, Problem } from "./api.js";
 import { byId, count, megabytes } from "./elements.js";
 import { Card } from "./faces.js";
 import { Timeline } from "./timeline.js";
-
-const WORDS = { what: "recording", nothing: "silence" };
+import { indexAt, spoken, Strip } from "./tracks.js";
 
 /**
  * Shows a recording and its emotions.
@@ -35,18 +34,14 @@ class Hearing {
 
   constructor(answer) {
     this.#answer = answer;
-    // A window is shown around its middle, where its neighbours are further away than it.
-    const shift = (previous, window) => (previous.end_s + window.start_s) / 2;
-    this.#frames = answer.windows.map((window, index, all) => ({
-      time_s: index ? shift(all[index - 1], window) : 0,
-      faces: window.emotion ? [{ ...window, track: 1 }] : [],
-    }));
+    this.#frames = spoken(answer.windows);
   }
 
   /** Shows it until `signal` ends it. */
   open(file, screen, signal) {
     const { duration_s: duration, emotion, reason, windows } = this.#answer;
-    this.#timeline = new Timeline(this.#frames, duration, duration, (time) => this.#seek(time), WORDS);
+    const track = new Strip("Speech", this.#frames, "silence");
+    this.#timeline = new Timeline("recording", [track], duration, duration, (time) => this.#seek(time));
     byId("timeline").replaceChildren(this.#timeline.element);
     byId("timeline").hidden = false;
     this.#player.src = URL.createObjectURL(file);
@@ -80,9 +75,8 @@ class Hearing {
   }
 
   #mark(time) {
-    const frame = this.#frames.findLast((one) => one.time_s <= time + 0.01) ?? this.#frames[0];
-    this.#timeline.mark(time, frame);
-    const [face] = frame.faces;
+    this.#timeline.mark(time);
+    const [face] = this.#frames[indexAt(this.#frames, time)].faces;
     this.#now.element.hidden = !face;
     if (face) this.#now.show(face, "At this moment", null);
   }

@@ -1,65 +1,59 @@
-// The expressions of a video over time: probabilities stacked on each other, frame by frame. Clicking seeks.
+// What was recognized over time, a track below the other: faces, speech, both together. Clicking seeks.
 
-import { clock, html, percent, svg } from "./elements.js";
-
-const WIDTH = 1000;
-const HEIGHT = 100;
-const EVERYBODY = "everybody";
+import { clock, html, percent } from "./elements.js";
+import { EVERYBODY } from "./tracks.js";
 
 export class Timeline {
-  #frames;
+  #tracks;
   #duration;
   #step;
   #onSeek;
-  #emotions;
-  #words;
-  #areas = svg("g");
-  #needle = svg("line", { class: "needle", y1: 0, y2: HEIGHT });
+  #needle = html("div", { className: "needle" });
   #slider;
   #time = 0;
 
   /**
-   * @param frames as the gateway answers them.
-   * @param duration of the video in seconds.
-   * @param step seconds that a frame stands for.
+   * @param what has a course over time.
+   * @param tracks at least one; the first one's frames are what the keyboard's steps are about.
+   * @param duration in seconds.
+   * @param step seconds that a frame of the first track stands for.
    * @param onSeek called with the seconds that the person chose.
-   * @param words what has a course, and what it says where nothing was recognized.
+   * @param whole the same as a whole: [name of a track, emotion or null].
    */
-  constructor(frames, duration, step, onSeek, words = { what: "video", nothing: "no face" }) {
-    this.#words = words;
-    this.#frames = frames;
+  constructor(what, tracks, duration, step, onSeek, whole = []) {
+    this.#tracks = tracks;
     this.#duration = duration;
     this.#step = step;
     this.#onSeek = onSeek;
-    this.#emotions = Object.keys(frames.flatMap((frame) => frame.faces)[0]?.probabilities ?? {});
-    const chart = svg(
-      "svg",
-      { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-      this.#areas,
-      this.#needle,
-    );
-    this.#slider = html("div", { className: "chart", role: "slider", tabIndex: 0, "aria-label": `Time in the ${words.what}` }, chart);
+    this.#slider = html("div", { className: "chart", role: "slider", tabIndex: 0, "aria-label": `Time in the ${what}` });
+    const several = tracks.length > 1;
+    for (const { name, element } of tracks) {
+      element.setAttribute("aria-hidden", "true");
+      this.#slider.append(...(several ? [html("span", { className: "name", "aria-hidden": "true" }, name)] : []), element);
+    }
+    this.#slider.append(this.#needle);
+    this.#slider.classList.toggle("several", several);
     this.#slider.setAttribute("aria-valuemin", 0);
     this.#slider.setAttribute("aria-valuemax", duration.toFixed(1));
     this.#listen();
     const ends = html("div", { className: "ends quiet", "aria-hidden": "true" });
     ends.append(html("span", {}, clock(0)), html("span", {}, clock(duration)));
-    this.element = html("div", {}, this.#head(), this.#slider, ends, this.#legend(), this.#table());
-    this.#draw(EVERYBODY);
+    this.element = html("div", {}, this.#head(), ...this.#whole(whole), this.#slider, ends, this.#legend(), this.#table());
+    for (const track of tracks) track.draw(duration, step);
   }
 
-  /** Shows where the video is. */
-  mark(time, frame) {
+  /** Shows where the player is. */
+  mark(time) {
     this.#time = time;
-    const x = this.#x(time);
-    this.#needle.setAttribute("x1", x);
-    this.#needle.setAttribute("x2", x);
+    this.#needle.style.left = `${Math.min(1, time / this.#duration) * 100}%`;
     this.#slider.setAttribute("aria-valuenow", time.toFixed(1));
-    this.#slider.setAttribute("aria-valuetext", `${clock(time)}, ${this.#described(frame)}`);
+    this.#slider.setAttribute("aria-valuetext", `${clock(time)}, ${this.#described(time)}`);
   }
 
-  #x(time) {
-    return Math.min(WIDTH, (time / this.#duration) * WIDTH);
+  #described(time) {
+    const [first, ...others] = this.#tracks;
+    if (!others.length) return first.describedAt(time);
+    return this.#tracks.map((track) => `${track.name.toLowerCase()}: ${track.describedAt(time)}`).join("; ");
   }
 
   #listen() {
@@ -83,15 +77,26 @@ export class Timeline {
   }
 
   #head() {
-    const people = [...new Set(this.#frames.flatMap((frame) => frame.faces.map((face) => face.track)))].sort((a, b) => a - b);
     const head = html("div", { className: "head" }, html("h2", {}, "Over time"));
-    if (people.length > 1) {
+    const [track] = this.#tracks;
+    if (track.people.length > 1) {
       const select = html("select", {}, html("option", { value: EVERYBODY }, "everybody, on average"));
-      select.append(...people.map((track) => html("option", { value: track }, `person ${track}`)));
-      select.addEventListener("change", () => this.#draw(select.value));
-      head.append(html("label", {}, "of ", select));
+      select.append(...track.people.map((person) => html("option", { value: person }, `person ${person}`)));
+      select.addEventListener("change", () => track.draw(this.#duration, this.#step, select.value));
+      head.append(html("label", {}, this.#tracks.length > 1 ? "faces of " : "of ", select));
     }
     return head;
+  }
+
+  /** All of it in one line for each track. */
+  #whole(whole) {
+    const entry = ([name, emotion]) => {
+      const named = emotion ? `${emotion.emotion} ${percent(emotion.confidence)}` : "nothing";
+      const item = html("li", {}, html("span", { className: "quiet" }, name), " ", html("strong", {}, named));
+      if (emotion) item.dataset.emotion = emotion.emotion;
+      return item;
+    };
+    return whole.length ? [html("ul", { className: "whole", "aria-label": "As a whole" }, ...whole.map(entry))] : [];
   }
 
   #legend() {
@@ -100,43 +105,26 @@ export class Timeline {
       item.dataset.emotion = emotion;
       return item;
     };
-    return html("ul", { className: "legend", "aria-label": "Colours" }, ...this.#emotions.map(entry));
+    const emotions = new Set(this.#tracks.flatMap((track) => track.emotions));
+    return html("ul", { className: "legend", "aria-label": "Colours" }, ...[...emotions].map(entry));
   }
 
   /** The same as a table; it is made when somebody opens it. */
   #table() {
     const details = html("details", {}, html("summary", {}, "As a table"));
+    const tracks = this.#tracks;
     const fill = () => {
-      const row = (frame) => html("tr", {}, html("th", { scope: "row" }, clock(frame.time_s)), html("td", {}, this.#described(frame)));
-      details.append(html("div", { className: "scroll", tabIndex: 0 }, html("table", {}, html("tbody", {}, ...this.#frames.map(row)))));
+      const times = [...new Set(tracks.flatMap((track) => track.frames.map((frame) => frame.time_s)))].sort((a, b) => a - b);
+      const cells = (time) => tracks.map((track) => html("td", {}, track.describedAt(time)));
+      const row = (time) => html("tr", {}, html("th", { scope: "row" }, clock(time)), ...cells(time));
+      const table = html("table", {}, html("tbody", {}, ...times.map(row)));
+      if (tracks.length > 1) {
+        const names = ["Time", ...tracks.map((track) => track.name)].map((name) => html("th", { scope: "col" }, name));
+        table.prepend(html("thead", {}, html("tr", {}, ...names)));
+      }
+      details.append(html("div", { className: "scroll", tabIndex: 0 }, table));
     };
     details.addEventListener("toggle", fill, { once: true });
     return details;
-  }
-
-  /** One area for each expression; a frame without a face leaves a gap. */
-  #draw(who) {
-    const columns = this.#frames.map((frame, index) => {
-      const faces = frame.faces.filter((face) => who === EVERYBODY || face.track === Number(who));
-      const next = this.#frames[index + 1]?.time_s ?? Math.min(this.#duration, frame.time_s + this.#step);
-      return { from: this.#x(frame.time_s), to: this.#x(next), faces, below: 0 };
-    });
-    const seen = columns.filter((column) => column.faces.length);
-    const paths = this.#emotions.map((emotion) => {
-      const parts = seen.map((column) => {
-        const sum = column.faces.reduce((total, face) => total + face.probabilities[emotion], 0);
-        column.below += (sum / column.faces.length) * HEIGHT;
-        const top = (HEIGHT - column.below).toFixed(2);
-        return `M${column.from.toFixed(1)} ${top}H${column.to.toFixed(1)}V${HEIGHT}H${column.from.toFixed(1)}z`;
-      });
-      return svg("path", { d: parts.join(""), "data-emotion": emotion });
-    });
-    this.#areas.replaceChildren(...paths.reverse()); // the lower ones cover the others
-  }
-
-  /** A frame's faces in words. */
-  #described(frame) {
-    const faces = frame.faces.map((face) => `${face.emotion} ${percent(face.confidence)}`);
-    return faces.join(", ") || this.#words.nothing;
   }
 }
