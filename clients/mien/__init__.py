@@ -1,6 +1,7 @@
 """Mien's client: name the emotions of faces in pictures and videos, and of speech, on a Triton Inference Server."""
 
-from mien.client import AsyncEmotionClient, EmotionClient
+from mien.async_client import AsyncEmotionClient
+from mien.client import EmotionClient
 from mien.errors import (
     AccessDeniedError,
     DeadlineExceededError,

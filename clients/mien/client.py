@@ -1,8 +1,7 @@
-"""The two clients: one for threads, one for asyncio. What they do is in `mien.procedures`; here is how they wait."""
+"""The client for threads. What it does is in `mien.procedures`; here is how it waits."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections import deque
@@ -14,12 +13,10 @@ import grpc
 from tritonclient.grpc import service_pb2_grpc
 
 from mien import channel, contract, status
+from mien.base_client import REPEATS, REQUESTS_IN_FLIGHT, BaseClient, call_options
 from mien.errors import InferenceError, MienError
-from mien.gathering import TaskGatherer, ThreadGatherer
-from mien.hooks import Hooks
-from mien.inference import set_queue_timeout
-from mien.procedures import Aside, Procedures, Requests, Work
-from mien.settings import ClientSettings
+from mien.gathering import ThreadGatherer
+from mien.procedures import Aside, Requests, Work
 from mien.trial import SHADOWS_IN_FLIGHT
 
 if TYPE_CHECKING:
@@ -34,60 +31,12 @@ if TYPE_CHECKING:
     from mien.images import ImageSource
     from mien.procedures import Procedure, Step, T
     from mien.results import ModelStatus, Predictions, Recognition, SpeechRecognition
+    from mien.settings import ClientSettings
 
 logger = logging.getLogger(__name__)
 
-REPEATS = 8
-"""How often requests go again that failed by what another caller sent; gRPC's own retries know codes alone."""
 
-REQUESTS_IN_FLIGHT = 2
-"""Of one call: while one is classified the next is preprocessed; more would only fill the server's queue."""
-
-
-class _Client:
-    """What both clients share: settings and procedures, and the translation of errors."""
-
-    def __init__(
-        self,
-        server: str | ClientSettings | None = None,
-        *,
-        detector: FaceDetector | None = None,
-        on_result: OnResult | None = None,
-        on_comparison: OnComparison | None = None,
-        on_miss: OnMiss | None = None,
-    ) -> None:
-        if server is None:
-            server = ClientSettings()
-        self._settings = ClientSettings(endpoints=server) if isinstance(server, str) else server
-        self._procedures = Procedures(self._settings, detector, Hooks(on_result, on_comparison, on_miss))
-        self._is_closed = False
-
-    @property
-    def settings(self) -> ClientSettings:
-        """What this client was told."""
-        return self._settings
-
-    @property
-    def _settings_without_retries(self) -> ClientSettings:
-        """Of the channel to the candidate: gRPC knows retries of a channel, not of a call."""
-        return self._settings.model_copy(update={"retry_attempts": 1})
-
-    def _is_gathered(self, step: Requests) -> bool:
-        """Whether it may go together with others; what is on trial is not mixed with what is asked for."""
-        alone = not self._settings.gather or step.candidate
-        return not alone and step.method == "ModelInfer" and len(step.messages) == 1
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise InferenceError("This client is closed; make a new one.")
-
-    def _translate(self, error: grpc.RpcError, requests: Requests) -> InferenceError:
-        return status.translate(
-            error, endpoints=self._settings.endpoints, model=requests.model, deadline_s=requests.deadline.seconds
-        )
-
-
-class EmotionClient(_Client):
+class EmotionClient(BaseClient):
     """Sends faces, pictures and speech to a Triton server and gets emotions back; may be shared by threads.
 
     Every method may raise any `mien.errors.InferenceError`, and takes `deadline_s`, the seconds for the whole call with
@@ -294,188 +243,19 @@ class EmotionClient(_Client):
 
     def _send_one(self, step: Requests) -> list[Any]:
         method = getattr(self._stubs[step.candidate], step.method)
-        return [method(step.messages[0], **_call_options(step, step.messages[0]))]
+        return [method(step.messages[0], **call_options(step, step.messages[0]))]
 
     def _send_many(self, step: Requests) -> list[Any]:
         start = getattr(self._stubs[step.candidate], step.method).future
         waiting = iter(step.messages)
-        calls = deque(start(message, **_call_options(step, message)) for message in islice(waiting, REQUESTS_IN_FLIGHT))
+        calls = deque(start(message, **call_options(step, message)) for message in islice(waiting, REQUESTS_IN_FLIGHT))
         answers = []
         try:
             while calls:
                 answers.append(calls[0].result())
                 calls.popleft()
-                calls.extend(start(message, **_call_options(step, message)) for message in islice(waiting, 1))
+                calls.extend(start(message, **call_options(step, message)) for message in islice(waiting, 1))
         finally:
             for call in calls:
                 call.cancel()
         return answers
-
-
-class AsyncEmotionClient(_Client):
-    """`EmotionClient` for asyncio: the same methods, awaited; for one event loop.
-
-    Pictures are decoded and searched in the loop's thread pool, so the loop stays free.
-
-    Example:
-        >>> async with AsyncEmotionClient("127.0.0.1:8001") as client:
-        ...     recognition = await client.recognize("party.jpg")
-    """
-
-    def __init__(
-        self,
-        server: str | ClientSettings | None = None,
-        *,
-        detector: FaceDetector | None = None,
-        on_result: OnResult | None = None,
-        on_comparison: OnComparison | None = None,
-        on_miss: OnMiss | None = None,
-    ) -> None:
-        super().__init__(server, detector=detector, on_result=on_result, on_comparison=on_comparison, on_miss=on_miss)
-        channel.credentials(self._settings)  # a bad certificate shows here, as in the other client
-        self._channels: list[grpc.aio.Channel] = []
-        self._stubs: dict[bool, service_pb2_grpc.GRPCInferenceServiceStub] = {}
-        self._aside: set[asyncio.Task[None]] = set()
-        self._send_gathered = TaskGatherer(self._send)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the channel; calls under way end with an error."""
-        self._is_closed = True
-        self._procedures.close()
-        for task in self._aside:
-            task.cancel()
-        await asyncio.gather(*self._aside, return_exceptions=True)
-        for opened in self._channels:
-            await opened.close()
-
-    async def classify(
-        self, faces: NDArray[np.uint8], *, deadline_s: float | None = None, request_id: str | None = None
-    ) -> Predictions:
-        """See `EmotionClient.classify`."""
-        return await self._run(self._procedures.classify(faces, deadline_s, request_id))
-
-    async def recognize(
-        self,
-        image: ImageSource | NDArray[np.uint8],
-        *,
-        deadline_s: float | None = None,
-        request_id: str | None = None,
-    ) -> Recognition:
-        """See `EmotionClient.recognize`."""
-        return await self._run(self._procedures.recognize(image, deadline_s, request_id))
-
-    async def recognize_many(
-        self,
-        images: Sequence[ImageSource | NDArray[np.uint8]],
-        *,
-        film: bool = False,
-        deadline_s: float | None = None,
-        request_id: str | None = None,
-    ) -> list[Recognition]:
-        """See `EmotionClient.recognize_many`."""
-        return await self._run(self._procedures.recognize_many(images, deadline_s, request_id, film=film))
-
-    async def classify_speech(
-        self, sound: NDArray[np.float32], *, deadline_s: float | None = None, request_id: str | None = None
-    ) -> Predictions:
-        """See `EmotionClient.classify_speech`."""
-        return await self._run(self._procedures.classify_speech(sound, deadline_s, request_id))
-
-    async def recognize_speech(
-        self,
-        samples: NDArray[Any],
-        rate: float,
-        *,
-        hop_s: float = contract.WINDOW_HOP_S,
-        deadline_s: float | None = None,
-        request_id: str | None = None,
-    ) -> SpeechRecognition:
-        """See `EmotionClient.recognize_speech`."""
-        return await self._run(self._procedures.recognize_speech(samples, rate, hop_s, deadline_s, request_id))
-
-    async def models(self, *, deadline_s: float | None = None) -> list[ModelStatus]:
-        """See `EmotionClient.models`."""
-        return await self._run(self._procedures.models(deadline_s))
-
-    async def is_ready(self, *, deadline_s: float | None = None) -> bool:
-        """See `EmotionClient.is_ready`."""
-        return await self._run(self._procedures.is_ready(deadline_s))
-
-    async def _run(self, procedure: Procedure[T]) -> T:
-        self._check_open()
-        try:
-            step = next(procedure)
-            while True:
-                try:
-                    outcome = await self._perform(step)
-                except MienError as error:
-                    step = procedure.throw(error)
-                else:
-                    step = procedure.send(outcome)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-
-    async def _run_aside(self, procedure: Procedure[None]) -> None:
-        try:
-            await self._run(procedure)
-        except InferenceError as error:  # this client has been closed
-            logger.debug("Not shown to the candidate: %s", error)
-        except Exception:
-            logger.exception("A shadow call failed; its caller has been answered.")
-
-    async def _perform(self, step: Step, repeats: int = REPEATS) -> Any:  # noqa: ANN401 (each step has an outcome of its own)
-        if isinstance(step, Work):
-            return await asyncio.to_thread(step.function)
-        if isinstance(step, Aside):
-            task = asyncio.create_task(self._run_aside(step.procedure))
-            self._aside.add(task)  # the loop itself keeps no task alive
-            task.add_done_callback(self._aside.discard)
-            return None
-        try:
-            return await (self._send_gathered(step) if self._is_gathered(step) else self._send(step))
-        except grpc.RpcError as error:
-            if repeats and status.is_anothers_fault(error):
-                return await self._perform(step, repeats - 1)
-            raise self._translate(error, step) from error
-        except grpc.aio.UsageError as error:  # what grpc raises for a channel that another task has just closed
-            self._check_open()
-            raise InferenceError(f"The request could not be sent: {error}.") from error
-
-    async def _send(self, step: Requests) -> list[Any]:
-        start = getattr(self._open_stub(candidate=step.candidate), step.method)
-        waiting = iter(step.messages)
-        calls = deque(start(message, **_call_options(step, message)) for message in islice(waiting, REQUESTS_IN_FLIGHT))
-        answers = []
-        try:
-            while calls:
-                answers.append(await calls[0])
-                calls.popleft()
-                calls.extend(start(message, **_call_options(step, message)) for message in islice(waiting, 1))
-        finally:
-            for call in calls:
-                call.cancel()
-        return answers
-
-    def _open_stub(self, *, candidate: bool) -> service_pb2_grpc.GRPCInferenceServiceStub:
-        """The stub; its channel belongs to the loop of the first call."""
-        if candidate not in self._stubs:
-            settings = self._settings_without_retries if candidate else self._settings
-            self._channels.append(channel.open_async_channel(settings))
-            self._stubs[candidate] = service_pb2_grpc.GRPCInferenceServiceStub(self._channels[-1])
-        return self._stubs[candidate]
-
-
-def _call_options(step: Requests, message: Any) -> dict[str, Any]:  # noqa: ANN401 (a generated message)
-    remaining_s = step.deadline.remaining_s()
-    if step.method == "ModelInfer":
-        set_queue_timeout(message, remaining_s)
-    return {"timeout": remaining_s, "metadata": step.context.metadata}

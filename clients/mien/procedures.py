@@ -2,7 +2,7 @@
 
 A procedure is a generator: it yields what is to be done next (`Work` in this process or `Requests` to the server), gets
 the outcome back, and returns the result. What nobody waits for it yields as `Aside`. It waits for nothing itself;
-`mien.client` has one driver that blocks and one that awaits.
+`mien.client` has the driver that blocks, `mien.async_client` the one that awaits.
 """
 
 from __future__ import annotations

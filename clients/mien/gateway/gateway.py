@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
-from mien.client import AsyncEmotionClient
+from mien.async_client import AsyncEmotionClient
 from mien.errors import SettingsError
 from mien.gateway.cameras import Cameras
 from mien.gateway.jobs import VideoJobs

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Gauge
 
-    from mien.client import AsyncEmotionClient
+    from mien.async_client import AsyncEmotionClient
     from mien.gateway.settings import GatewaySettings
     from mien.results import SpeechWindow
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from mien.client import AsyncEmotionClient
+    from mien.async_client import AsyncEmotionClient
     from mien.gateway.settings import GatewaySettings
 
 HEADER_BYTES = 12
