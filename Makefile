@@ -115,7 +115,7 @@ test-long: install ## The tests that make test leaves out: PostgreSQL under Pref
 FAULT_TESTS = $(shell grep -rl --include='test_*.py' pytest.mark.fault tests)
 
 faults: install ## Faults, attacks and endurance in full, with a figure for each (FAULTS="1 8", SOAK_MIN=30, SEED=7); all of them write docs/reliability.md
-	@$(RUN) -m pytest -q -p tests.faults.plugin -m fault $(FAULT_TESTS) --write docs/reliability.md \
+	@$(RUN) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -p tests.faults.plugin -m fault $(FAULT_TESTS) --write docs/reliability.md \
 		$(if $(FAULTS),--rows "$(FAULTS)") $(if $(SOAK_MIN),--soak-min $(SOAK_MIN)) $(if $(SEED),--seed $(SEED))
 
 faults-selftest: install ## Take protections out of a copy, one at a time: does its row of make faults notice? (MUTATIONS="canary")

@@ -3,11 +3,17 @@
 python -m pytest -p tests.faults.plugin tests/faults --rows "1 8" --seed 7 --soak-min 30 --write docs/reliability.md
 
 Without it, as in `make test`, the same tests run at a small scale and with a fixed seed.
+
+Under pytest-xdist (`-n 2`) tests share the machine, but for those that compare speeds, which are marked `alone`.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +24,8 @@ from tests.faults.rows import ROWS
 from tests.faults.table import FaultTable
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
     from _pytest.terminal import TerminalReporter
 
 TABLE = pytest.StashKey[FaultTable]()
@@ -48,7 +56,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen = [item for item in items if (number := row_of(item)) and number in config.stash[TABLE]]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = sorted(chosen, key=row_of)
+    items[:] = sorted(chosen, key=lambda item: (not is_alone(item), -patience_s(item), row_of(item)))
     for item in items:
         item.user_properties.append(("row", row_of(item)))
 
@@ -57,6 +65,35 @@ def row_of(item: pytest.Item) -> int:
     """Number of the row that a test belongs to; 0 for none."""
     marker = item.get_closest_marker("fault")
     return marker.args[0] if marker else 0
+
+
+def is_alone(item: pytest.Item) -> bool:
+    """Whether no other test may run meanwhile."""
+    return item.get_closest_marker("alone") is not None
+
+
+def patience_s(item: pytest.Item) -> float:
+    """What a test may take at most: those that may take long begin first, so that none of them is left to the end."""
+    marker = item.get_closest_marker("timeout")
+    return marker.args[0] if marker else float(item.config.getini("timeout"))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Wait for the machine, before any test's time begins to count."""
+    if "PYTEST_XDIST_TESTRUNUID" not in os.environ:
+        return (yield)
+    with machine_for(alone=is_alone(item)):
+        return (yield)
+
+
+@contextmanager
+def machine_for(*, alone: bool) -> Iterator[None]:
+    """Hold the machine, with the other processes of this run or alone."""
+    name = f"mien-faults-{os.environ['PYTEST_XDIST_TESTRUNUID']}"
+    with (Path(tempfile.gettempdir()) / name).open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 class Recorder:
@@ -83,7 +120,8 @@ class Recorder:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.exitstatus == pytest.ExitCode.OK and not session.config.stash[TABLE].holds:
+    is_worker = hasattr(session.config, "workerinput")  # of pytest-xdist: it has seen a part of the tests alone
+    if session.exitstatus == pytest.ExitCode.OK and not is_worker and not session.config.stash[TABLE].holds:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.conftest import MakeServer, WaitUntil
     from tests.faults.conftest import Figures, Scale
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.fault(7)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone, pytest.mark.fault(7)]
 
 ROOT = Path(__file__).parents[2]
 CALLERS = 2

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.conftest import MakeServer
     from tests.faults.conftest import Figures, Scale
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.fault(8)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone, pytest.mark.fault(8)]
 
 FACES = 16
 CALLERS = 16

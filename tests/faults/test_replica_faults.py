@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.conftest import WaitUntil
     from tests.faults.conftest import Figures, Scale
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.fault(6)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone, pytest.mark.fault(6)]
 
 CALLERS = 4
 CALLS = 200
