@@ -23,7 +23,7 @@ from mien.gateway.uploads import read_form
 router = APIRouter(tags=["detection"])
 jobs_router = APIRouter(prefix="/jobs", tags=["videos that take long"])
 
-NDJSON = "application/x-ndjson"
+JSON, NDJSON = "application/json", "application/x-ndjson"
 DEFAULT_FRAME_RATE = 1.0
 MIN_FRAME_RATE, MAX_FRAME_RATE = 0.1, 60.0
 LOOK_S = 1.0
@@ -93,7 +93,7 @@ async def detect_video(request: Request, gateway: TheGateway, who: Caller, reque
         headers = {"Location": answer.status_url, "Retry-After": "5"}
         return JSONResponse(answer.model_dump(), HTTPStatus.ACCEPTED, headers)
     gateway.jobs.drop(job)
-    return JSONResponse(job.result().model_dump())
+    return Response(job.result(), media_type=JSON)
 
 
 async def _take_in(request: Request, gateway: Gateway, who: str, request_id: str) -> VideoJob:
@@ -122,10 +122,10 @@ async def job_status(job_id: str, gateway: TheGateway, who: Caller) -> JobAnswer
     return _job_answer(gateway.jobs.find(job_id, who))
 
 
-@jobs_router.get("/{job_id}/result")
-async def job_result(job_id: str, gateway: TheGateway, who: Caller) -> VideoAnswer:
+@jobs_router.get("/{job_id}/result", responses={200: {"model": VideoAnswer}})
+async def job_result(job_id: str, gateway: TheGateway, who: Caller) -> Response:
     """The result of a video that is done; 409 while it is not."""
-    return gateway.jobs.find(job_id, who).result()
+    return Response(gateway.jobs.find(job_id, who).result(), media_type=JSON)
 
 
 @jobs_router.delete("/{job_id}", status_code=HTTPStatus.NO_CONTENT)
@@ -185,15 +185,15 @@ async def _streamed(gateway: Gateway, job: VideoJob) -> StreamingResponse:
         gateway.jobs.drop(job)
         raise
 
-    async def lines() -> AsyncIterator[str]:
+    async def lines() -> AsyncIterator[bytes]:
         try:
             if first is not None:
-                yield f"{first.model_dump_json()}\n"
+                yield b"%b\n" % first
             async for frame in frames:
-                yield f"{frame.model_dump_json()}\n"
-            yield f"{job.result().model_dump_json(exclude={'results'})}\n"
+                yield b"%b\n" % frame
+            yield b"%b\n" % job.conclusion()
         except RequestRefusedError as error:
-            yield f"{JSONResponse({'error': str(error)}).body.decode()}\n"  # type: ignore[union-attr]
+            yield b"%b\n" % bytes(JSONResponse({"error": str(error)}).body)
         finally:
             gateway.jobs.drop(job)
 
