@@ -69,7 +69,7 @@ class VideoJob:
         with_audio: whether its sound is listened to.
         state: of it.
         duration_s: as the video says itself; None if it does not, or is not open yet.
-        frames: analysed so far, each as the JSON of its `FrameAnswer`: as objects they would take seven times the memory.
+        frames: analysed so far, each as the JSON of its `FrameAnswer`: objects would take seven times as much.
         time_s: of the last of them, in the video.
         emotions: of all faces so far.
         people: tracks so far.
