@@ -9,11 +9,15 @@ import socket
 import subprocess
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.frozen import frozen
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 
 def programs() -> Path | None:
@@ -26,9 +30,47 @@ def programs() -> Path | None:
     return folders[-1] if folders else None
 
 
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A server with one database, which may be stopped and started again.
+
+    Attributes:
+        url: its address as ``postgresql://…``.
+    """
+
+    url: str
+    _programs: Path
+    _data: Path
+    _options: str
+    _account: str | None
+
+    def start(self) -> None:
+        """Return when it answers."""
+        log = self._data.parent / "log"
+        self._control("--log", log, "--options", self._options, "start")
+
+    def stop(self, mode: str) -> None:
+        """``fast`` says goodbye to its clients, ``immediate`` is as good as a crash."""
+        self._control("--mode", mode, "stop")
+
+    @contextmanager
+    def stopped(self, mode: str) -> Iterator[None]:
+        """Inside, it is not there."""
+        self.stop(mode)
+        yield
+        self.start()
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """Inside, it neither answers nor closes a connection."""
+        return frozen(int((self._data / "postmaster.pid").read_text().splitlines()[0]))
+
+    def _control(self, *command: object) -> None:
+        _run(self._programs / "pg_ctl", "--pgdata", self._data, "--wait", *command, account=self._account)
+
+
 @contextmanager
-def running_postgres(folder: Path) -> Iterator[str]:
-    """A server with one empty database; yields its address as ``postgresql://…``."""
+def running_postgres(folder: Path) -> Iterator[Postgres]:
+    """A server with one empty database, of the programs in `folder`."""
     with tempfile.TemporaryDirectory(prefix="mien-postgres-", ignore_cleanup_errors=True) as name:
         data = Path(name) / "data"
         account = _account()
@@ -39,12 +81,12 @@ def running_postgres(folder: Path) -> Iterator[str]:
             port = probe.getsockname()[1]
         _run(folder / "initdb", "--pgdata", data, "--username", "mien", "--auth", "trust", "--no-sync", account=account)
         options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories= -c fsync=off"
-        control = (folder / "pg_ctl", "--pgdata", data, "--wait")
-        _run(*control, "--log", Path(name) / "log", "--options", options, "start", account=account)
+        server = Postgres(f"postgresql://mien@127.0.0.1:{port}/postgres", folder, data, options, account)
+        server.start()
         try:
-            yield f"postgresql://mien@127.0.0.1:{port}/postgres"
+            yield server
         finally:
-            _run(*control, "--mode", "immediate", "stop", account=account)
+            server.stop("immediate")
 
 
 def _account() -> str | None:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests import postgres
+from tests.conftest import skip_or_fail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.postgres import Postgres
 
 SHORT_SOAK_MIN = 0.5
 
@@ -58,3 +67,14 @@ class Figures:
 def figures(request: pytest.FixtureRequest) -> Figures:
     """`figures.add(text)`: report a figure, also before what it is held against fails."""
     return Figures(request.node)
+
+
+@pytest.fixture
+def database() -> Iterator[Postgres]:
+    """A PostgreSQL that a test may stop."""
+    programs = postgres.programs()
+    if programs is None:
+        skip_or_fail("PostgreSQL is not installed; `make system-deps` does it")
+        return
+    with postgres.running_postgres(programs) as server:
+        yield server

@@ -210,8 +210,8 @@ def postgres_address() -> Iterator[str]:
     if programs is None:
         skip_or_fail("PostgreSQL is not installed; `make system-deps` does it")
         return
-    with postgres.running_postgres(programs) as address:
-        yield address
+    with postgres.running_postgres(programs) as server:
+        yield server.url
 
 
 @on_every_database

@@ -202,5 +202,5 @@ def test_two_processes_share_one_study_in_postgresql(tmp_path: Path) -> None:
     if folder is None:
         skip_or_fail("PostgreSQL is not installed; `make system-deps` does it")
         return
-    with postgres.running_postgres(folder) as address:
-        assert share(tmp_path, address.replace("postgresql://", "postgresql+psycopg://")) == list(range(TRIALS))
+    with postgres.running_postgres(folder) as server:
+        assert share(tmp_path, server.url.replace("postgresql://", "postgresql+psycopg://")) == list(range(TRIALS))

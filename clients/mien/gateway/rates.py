@@ -21,13 +21,17 @@ logger = logging.getLogger(__name__)
 
 REDIS_TIMEOUT_S = 0.5
 
+RETRY_S = 2.0
+"""So long after a failure each process counts for itself: waiting for Redis each time would slow down every request."""
+
 WINDOW_S = 60.0
 
 
 class Rates:
     """Counts requests by caller; a refused request does not count.
 
-    While Redis does not answer, each process counts for itself: callers are neither locked out nor let loose.
+    While Redis does not answer, each process counts for itself: callers are neither locked out nor let loose. One
+    request in `RETRY_S` tries it again.
 
     Args:
         url: ``memory://``, or ``redis://…`` (``rediss://…`` with TLS).
@@ -38,7 +42,7 @@ class Rates:
 
     def __init__(self, url: str) -> None:
         self._own = _Windows()
-        self._shared = None if url.startswith("memory:") else MovingWindowRateLimiter(_storage(url))
+        self._shared = None if url.startswith("memory:") else _Shared(MovingWindowRateLimiter(_storage(url)))
 
     async def take(self, route: str, caller: str, per_minute: int) -> None:
         """Count one request.
@@ -58,9 +62,9 @@ class Rates:
         """Seconds until there is room again; None if there was."""
         if self._shared is not None:
             try:
-                return await asyncio.to_thread(_take, self._shared, route, caller, per_minute)
-            except StorageError as error:
-                logger.warning("rates_unshared", extra={"reason": str(error)})
+                return await asyncio.to_thread(self._shared.take, route, caller, per_minute)
+            except _AwayError:
+                pass
         return self._own.take((route, caller), per_minute, time.monotonic())
 
 
@@ -88,11 +92,44 @@ class _Windows:
         return None
 
 
-def _take(limiter: MovingWindowRateLimiter, route: str, caller: str, per_minute: int) -> float | None:
-    item = RateLimitItemPerMinute(per_minute, namespace="mien")
-    if limiter.hit(item, route, caller):
-        return None
-    return max(1.0, limiter.get_window_stats(item, route, caller).reset_time - time.time())
+class _AwayError(Exception):
+    """Redis does not answer."""
+
+
+class _Shared:
+    """Windows in Redis; threads ask it."""
+
+    def __init__(self, limiter: MovingWindowRateLimiter) -> None:
+        self._limiter = limiter
+        self._is_away = False
+        self._again_s = 0.0
+
+    def take(self, route: str, caller: str, per_minute: int) -> float | None:
+        """Count one request; seconds until there is room again, or None if there was.
+
+        Raises:
+            _AwayError: Redis does not answer, or did not a moment ago.
+        """
+        if self._is_away:
+            if time.monotonic() < self._again_s:
+                raise _AwayError
+            self._again_s = time.monotonic() + RETRY_S  # this one tries it, the others need not
+        try:
+            wait_s = self._take(route, caller, per_minute)
+        except StorageError as error:
+            self._is_away, self._again_s = True, time.monotonic() + RETRY_S
+            logger.warning("rates_unshared", extra={"reason": str(error)})
+            raise _AwayError from error
+        if self._is_away:
+            self._is_away = False
+            logger.info("rates_shared")
+        return wait_s
+
+    def _take(self, route: str, caller: str, per_minute: int) -> float | None:
+        item = RateLimitItemPerMinute(per_minute, namespace="mien")
+        if self._limiter.hit(item, route, caller):
+            return None
+        return max(1.0, self._limiter.get_window_stats(item, route, caller).reset_time - time.time())
 
 
 def _storage(url: str) -> Storage:

@@ -104,7 +104,16 @@ def _engine(url: URL) -> Engine:
     if is_sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediately)
+    elif engine.driver == "psycopg":
+        event.listen(engine, "do_connect", _connect_impatiently)
     return engine
+
+
+def _connect_impatiently(_dialect: object, _record: object, arguments: Any, options: Any) -> object:  # noqa: ANN401
+    """SQLAlchemy's way to another class of connections."""
+    from mien.gateway.feedback.postgresql import ImpatientConnection  # only PostgreSQL needs psycopg
+
+    return ImpatientConnection.connect(*arguments, **options)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 (sqlite3's)

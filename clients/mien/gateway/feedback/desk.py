@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 from mien.errors import MienError
 from mien.gateway.feedback.crops import CropWorker
+from mien.gateway.feedback.errors import FeedbackUnavailableError
 from mien.gateway.feedback.store import FeedbackStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from mien.gateway.feedback.settings import FeedbackSettings
 
 logger = logging.getLogger(__name__)
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+THREADS = 4
+"""Of the store alone, so that what waits for a silent database keeps nobody else's request waiting."""
+
+QUEUE_S = 5.0
+"""A request that has waited so long for one of them is refused."""
 
 
 class FeedbackDesk:
@@ -37,6 +51,7 @@ class FeedbackDesk:
         self.is_open = is_private if settings.enabled is None else settings.enabled
         self.store = FeedbackStore(settings)
         self.crops = CropWorker()
+        self._threads = ThreadPoolExecutor(THREADS, "feedback")
         self._purging: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -52,7 +67,26 @@ class FeedbackDesk:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._purging
         await self.crops.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self.store.close)
+
+    async def ask(
+        self, act: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs
+    ) -> Result:
+        """What the store's method `act` returns; a thread of the store's own does it.
+
+        Raises:
+            FeedbackUnavailableError: all of them have been waiting too long for the database or the pictures.
+        """
+        asked_s = time.monotonic()
+
+        def begin() -> Result:
+            if time.monotonic() - asked_s > QUEUE_S:
+                raise FeedbackUnavailableError(f"The feedback store has let a request wait for {QUEUE_S:g} s.")
+            return act(*arguments, **options)
+
+        context = contextvars.copy_context()  # the request id, for the log
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, begin)
 
     async def _purge_again_and_again(self) -> None:
         while True:

@@ -1,6 +1,5 @@
 """The routes of feedback: a contributor gives and erases corrections, a reviewer looks at them and decides."""
 
-import asyncio
 import io
 import logging
 import re
@@ -110,7 +109,7 @@ async def give_feedback(request: Request, gateway: TheGateway, desk: TheDesk, wh
     await gateway.rates.take("feedback", who, desk.settings.per_minute)
     given = await _read(request, gateway, desk)
     with _refusing():
-        receipt = await asyncio.to_thread(desk.store.add, given, who if who.startswith("key:") else "anonymous")
+        receipt = await desk.ask(desk.store.add, given, who if who.startswith("key:") else "anonymous")
     return ReceiptAnswer(id=receipt.id, erasure_token=receipt.erasure_token, expires=receipt.expires)
 
 
@@ -127,12 +126,12 @@ async def erase_feedback(
     """Erase a correction and its picture, for good."""
     if token is not None:
         with _refusing():
-            await asyncio.to_thread(desk.store.erase_with_token, feedback_id, token)
+            await desk.ask(desk.store.erase_with_token, feedback_id, token)
         return
     who = await caller(request, gateway, await _bearer(request), await _header(request))
     who = await reviewer(request, gateway, desk, who)
     with _refusing():
-        await asyncio.to_thread(desk.store.erase, feedback_id, who)
+        await desk.ask(desk.store.erase, feedback_id, who)
 
 
 @router.get("", dependencies=[Depends(reviewer)])
@@ -145,7 +144,7 @@ async def list_feedback(
 ) -> CorrectionsAnswer:
     """Corrections, the oldest first. For reviewers."""
     with _refusing():
-        found, total = await asyncio.to_thread(desk.store.entries, state, contributor, limit=limit, offset=offset)
+        found, total = await desk.ask(desk.store.entries, state, contributor, limit=limit, offset=offset)
     return CorrectionsAnswer(corrections=[CorrectionAnswer.of(one) for one in found], total=total)
 
 
@@ -153,14 +152,14 @@ async def list_feedback(
 async def show_feedback(desk: TheDesk, feedback_id: FeedbackId) -> CorrectionAnswer:
     """One correction. For reviewers."""
     with _refusing():
-        return CorrectionAnswer.of(await asyncio.to_thread(desk.store.find, feedback_id))
+        return CorrectionAnswer.of(await desk.ask(desk.store.find, feedback_id))
 
 
 @router.get("/{feedback_id}/picture", response_class=Response, responses={200: {"content": {"image/png": {}}}})
 async def feedback_picture(desk: TheDesk, who: Reviewer, feedback_id: FeedbackId) -> Response:
     """The face of a correction, as PNG; that it was shown is noted. For reviewers."""
     with _refusing():
-        return Response(await asyncio.to_thread(desk.store.picture, feedback_id, who), media_type="image/png")
+        return Response(await desk.ask(desk.store.picture, feedback_id, who), media_type="image/png")
 
 
 @router.post("/{feedback_id}/review")
@@ -169,7 +168,7 @@ async def review_feedback(
 ) -> CorrectionAnswer:
     """Accept a correction for training, or reject it. For reviewers."""
     with _refusing():
-        return CorrectionAnswer.of(await asyncio.to_thread(desk.store.review, feedback_id, review.decision, who))
+        return CorrectionAnswer.of(await desk.ask(desk.store.review, feedback_id, review.decision, who))
 
 
 async def _read(request: Request, gateway: Gateway, desk: FeedbackDesk) -> GivenCorrection:

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import socket
-import subprocess
+import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import pytest
-import redis
 
 from mien.errors import SettingsError
-from mien.gateway.rates import Rates
+from mien.gateway.rates import REDIS_TIMEOUT_S, Rates
 from mien.gateway.refusals import RequestRefusedError
-from tests.conftest import skip_or_fail
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.conftest import WaitUntil
+from tests.redis_server import running_redis
 
 
 async def accepted(rates: list[Rates], caller: str, calls: int, per_minute: int) -> int:
@@ -65,38 +56,20 @@ def test_a_place_that_cannot_count_is_refused(url: str) -> None:
         Rates(url)
 
 
-@pytest.fixture
-def redis_server(wait_until: WaitUntil) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    program = shutil.which("redis-server")
-    if program is None:
-        skip_or_fail("redis-server is missing: make system-deps")
-        raise AssertionError
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with (
-        subprocess.Popen(command, stdout=subprocess.DEVNULL) as process,
-        redis.Redis(port=port, socket_connect_timeout=1) as client,
-    ):
-
-        def answers() -> bool:
-            try:
-                return bool(client.ping())
-            except redis.ConnectionError:
-                return False
-
-        try:
-            wait_until(answers)
-            yield f"redis://127.0.0.1:{port}", process
-        finally:
-            process.kill()
+async def test_replicas_share_a_limit_and_outlive_redis() -> None:
+    with running_redis() as server:
+        replicas = [Rates(server.url), Rates(server.url)]
+        assert await accepted(replicas, "a", 40, 20) == 20
+        server.kill()
+        # Each for itself now.
+        assert await accepted(replicas, "a", 80, 20) == 40
 
 
-async def test_replicas_share_a_limit_and_outlive_redis(redis_server: tuple[str, subprocess.Popen[bytes]]) -> None:
-    url, process = redis_server
-    replicas = [Rates(url), Rates(url)]
-    assert await accepted(replicas, "a", 40, 20) == 20
-    process.kill()
-    process.wait()
-    # Each for itself now.
-    assert await accepted(replicas, "a", 80, 20) == 40
+async def test_a_redis_that_says_nothing_is_waited_for_once_in_a_while() -> None:
+    with running_redis() as server:
+        rates = [Rates(server.url)]
+        assert await accepted(rates, "a", 20, 10) == 10
+        with server.frozen():
+            begin_s = time.monotonic()
+            assert await accepted(rates, "b", 200, 100) == 100
+            assert time.monotonic() - begin_s < 4 * REDIS_TIMEOUT_S

@@ -47,8 +47,8 @@ def postgres_url() -> Iterator[str]:
     programs = postgres.programs()
     if programs is None:
         skip_or_fail("PostgreSQL is not installed; on Debian: apt-get install postgresql")
-    with postgres.running_postgres(programs) as url:
-        yield url
+    with postgres.running_postgres(programs) as server:
+        yield server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
