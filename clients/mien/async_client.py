@@ -167,7 +167,7 @@ class AsyncEmotionClient(BaseClient):
         except grpc.RpcError as error:
             if repeats and status.is_anothers_fault(error):
                 return await self._perform(step, repeats - 1)
-            raise self._translate(error, step) from error
+            raise await asyncio.to_thread(self._translate, error, step) from error
         except grpc.aio.UsageError as error:  # what grpc raises for a channel that another task has just closed
             self._check_open()
             raise InferenceError(f"The request could not be sent: {error}.") from error

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien import status
 from mien.errors import InferenceError
+from mien.handshake import Handshakes
 from mien.hooks import Hooks
 from mien.inference import set_queue_timeout
 from mien.procedures import Procedures, Requests
@@ -40,6 +41,7 @@ class BaseClient:
             server = ClientSettings()
         self._settings = ClientSettings(endpoints=server) if isinstance(server, str) else server
         self._procedures = Procedures(self._settings, detector, Hooks(on_result, on_comparison, on_miss))
+        self._handshakes = Handshakes(self._settings)
         self._is_closed = False
 
     @property
@@ -62,8 +64,14 @@ class BaseClient:
             raise InferenceError("This client is closed; make a new one.")
 
     def _translate(self, error: grpc.RpcError, requests: Requests) -> InferenceError:
+        """Mien's error; it may take a second to find out why a connection is refused."""
+        is_unexplained = status.is_unreachable(error) and not requests.candidate
         return status.translate(
-            error, endpoints=self._settings.endpoints, model=requests.model, deadline_s=requests.deadline.seconds
+            error,
+            endpoints=self._settings.endpoints,
+            model=requests.model,
+            deadline_s=requests.deadline.seconds,
+            refusal=self._handshakes.refusal() if is_unexplained else None,
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from mien.errors import SettingsError
+from mien import handshake
 from mien.settings import address_family
 
 if TYPE_CHECKING:
@@ -90,29 +90,20 @@ def credentials(settings: ClientSettings) -> grpc.ChannelCredentials | None:
     """TLS credentials; None for a plain connection.
 
     Raises:
-        SettingsError: a PEM file cannot be read.
+        SettingsError: a PEM file cannot be read or does not hold what it should.
     """
     if not settings.uses_tls:
         return None
+    handshake.context(settings)  # gRPC would say so with the first call, and not which file
     return grpc.ssl_channel_credentials(
-        root_certificates=_read_pem("tls_root_ca", settings.tls_root_ca),
-        private_key=_read_pem("tls_client_key", settings.tls_client_key),
-        certificate_chain=_read_pem("tls_client_cert", settings.tls_client_cert),
+        root_certificates=_content(settings.tls_root_ca),
+        private_key=_content(settings.tls_client_key),
+        certificate_chain=_content(settings.tls_client_cert),
     )
 
 
-def _read_pem(name: str, path: Path | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SettingsError(
-            f"Setting {name} (MIEN_{name.upper()}) is {path}, which cannot be read: {error.strerror or error}."
-        ) from error
-    if b"-----BEGIN " not in content:
-        raise SettingsError(f"Setting {name} (MIEN_{name.upper()}) is {path}, which is not a PEM file.")
-    return content
+def _content(path: Path | None) -> bytes | None:
+    return None if path is None else path.read_bytes()
 
 
 def open_channel(settings: ClientSettings) -> grpc.Channel:

@@ -84,7 +84,14 @@ def is_anothers_fault(error: grpc.RpcError) -> bool:
     return error.code() is grpc.StatusCode.INTERNAL and _ANOTHERS in (error.details() or "")
 
 
-def translate(error: grpc.RpcError, *, endpoints: Sequence[str], model: str, deadline_s: float) -> InferenceError:
+def is_unreachable(error: grpc.RpcError) -> bool:
+    """Whether nobody may have been there to answer."""
+    return _meant(error) in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def translate(
+    error: grpc.RpcError, *, endpoints: Sequence[str], model: str, deadline_s: float, refusal: str | None = None
+) -> InferenceError:
     """Mien's error for a gRPC one; the caller raises it ``from`` the original.
 
     Args:
@@ -92,11 +99,23 @@ def translate(error: grpc.RpcError, *, endpoints: Sequence[str], model: str, dea
         endpoints: whom the call went to.
         model: which model it was about.
         deadline_s: seconds that it had.
+        refusal: why no connection came about, where that is known.
     """
-    code, details = error.code(), (error.details() or "").strip()
-    for text, meant in _BY_TEXT.items():
-        if text in details.lower():
-            code = meant
-    kind, sentence = _BY_CODE.get(code, _BY_CODE[grpc.StatusCode.UNKNOWN])
+    kind, sentence = _BY_CODE.get(_meant(error), _BY_CODE[grpc.StatusCode.UNKNOWN])
     explained = sentence.format(endpoints=", ".join(endpoints), model=model, deadline_s=deadline_s)
-    return kind(f"{explained}. ({error.code().name}: {details or 'no details'})")
+    if refusal is not None:
+        kind, explained = ServerUnavailableError, refusal
+    return kind(f"{explained}. ({error.code().name}: {_details(error) or 'no details'})")
+
+
+def _meant(error: grpc.RpcError) -> grpc.StatusCode:
+    code: grpc.StatusCode = error.code()
+    details = _details(error).lower()
+    for text, meant in _BY_TEXT.items():
+        if text in details:
+            code = meant
+    return code
+
+
+def _details(error: grpc.RpcError) -> str:
+    return (error.details() or "").strip()

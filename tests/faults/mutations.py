@@ -174,6 +174,22 @@ ATTACKS = (
         test="test_admin_key.py::test_every_call_that_is_not_open_needs_the_key",
     ),
     Mutation(
+        name="nobody looks why a TLS connection is refused",
+        row=14,
+        file="clients/mien/handshake.py",
+        text="if time.monotonic() >= self._again_s:",
+        replacement="if False:",
+        test="test_tls.py::test_wrong_clients_of_triton_are_refused_and_told_why",
+    ),
+    Mutation(
+        name="a gateway's TLS files are not looked at before it starts",
+        row=14,
+        file="clients/mien/gateway/command.py",
+        text="    certificate.check(settings.tls_certificate, settings.tls_key)\n",
+        replacement="",
+        test="test_tls.py::test_a_gateway_does_not_start_with_files_that_it_cannot_use",
+    ),
+    Mutation(
         name="a silent PostgreSQL is waited for",
         row=17,
         file="clients/mien/gateway/feedback/postgresql.py",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from mien.errors import MienError
-from mien.gateway import logs
+from mien.gateway import certificate, logs
 from mien.gateway.app import create_app
 from mien.gateway.connections import BoundedHttp
 from mien.gateway.feedback import command as feedback
@@ -77,6 +77,7 @@ def _change_keys(file: KeyFile, options: argparse.Namespace) -> None:
 def _serve(settings: GatewaySettings) -> None:
     app = create_app(settings)
     logs.configure(settings.log_format)
+    certificate.check(settings.tls_certificate, settings.tls_key)
     server = uvicorn.Server(server_config(app, settings))
     server.run()
 
