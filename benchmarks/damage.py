@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+import soundfile
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 OTHER_FORMATS = ("GIF", "BMP", "TIFF", "PDF")
 BOMB_SIDES = (7_000, 20_000, 65_000)
 """Of the pictures that are far larger than their files: just within the gateway's limit of pixels, and beyond it."""
+BOMB_S = 2400
+"""Of the recordings that are: beyond the gateway's limit, 1,800 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class DamagedFile:
         damage: what was done to it.
         name: of the file, as its sender gives it.
         content: its bytes.
-        size: (width, height) that an answer must be of, in pixels; for videos (0, 0).
+        size: (width, height) that an answer must be of, in pixels; for videos and recordings (0, 0).
     """
 
     damage: str
@@ -70,6 +74,22 @@ def damaged_video(videos: Sequence[tuple[str, bytes]], chance: random.Random) ->
         "bomb": lambda: _with_other_frame_size(content, 60_000),
     }
     (damage,) = chance.choices(list(ways), (6, 6, 6, 2, 2))
+    return DamagedFile(damage, name, ways[damage](), (0, 0))
+
+
+def damaged_recording(recordings: Sequence[tuple[str, bytes]], chance: random.Random) -> DamagedFile:
+    """One of `recordings`, each a name and its content, damaged in one way."""
+    name, content = chance.choice(recordings)
+    flac = next(other for _, other in recordings if other.startswith(b"fLaC"))
+    ways: dict[str, Callable[[], bytes]] = {
+        "truncated": lambda: _truncated(content, chance),
+        "flipped bytes": lambda: _flipped(content, chance),
+        "lying header": lambda: _with_noise(content, chance),
+        "wrong extension": lambda: chance.choice([other for _, other in recordings] + [b"RIFF\0\0\0\0WAVE" * 999]),
+        "claimed hours": lambda: _flac_with_samples(flac, 2**36 - 1),
+        "bomb": lambda: _flac_with_samples(_silence(BOMB_S), 0),
+    }
+    (damage,) = chance.choices(list(ways), (6, 6, 6, 2, 1, 1))
     return DamagedFile(damage, name, ways[damage](), (0, 0))
 
 
@@ -149,3 +169,30 @@ def _with_other_frame_size(content: bytes, side: int) -> bytes:
         # A sample entry: its kind, 24 bytes, width and height of 16 bits.
         struct.pack_into(">HH", changed, changed.index(b"mp4v") + 28, side, side)
     return bytes(changed)
+
+
+def _with_noise(content: bytes, chance: random.Random) -> bytes:
+    """A recording with bytes of its first 60, where all kinds have rate, channels and lengths, as chance has it."""
+    changed = bytearray(content)
+    for _ in range(chance.randint(1, 6)):
+        changed[chance.randrange(4, 60)] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
+    return bytes(changed)
+
+
+def _flac_with_samples(content: bytes, samples: int) -> bytes:
+    """A FLAC whose header claims so many samples; 0 is for an unknown number."""
+    changed = bytearray(content)
+    # STREAMINFO begins at byte 8; of its bytes 10 to 17 the last 36 bits are the number of samples.
+    (fields,) = struct.unpack_from(">Q", changed, 18)
+    struct.pack_into(">Q", changed, 18, fields >> 36 << 36 | samples)
+    return bytes(changed)
+
+
+@cache
+def _silence(seconds: int) -> bytes:
+    """A FLAC of silence, 16 kHz, in some kilobytes a minute."""
+    file, second = io.BytesIO(), np.zeros(16_000, np.int16)
+    with soundfile.SoundFile(file, "w", 16_000, 1, format="FLAC") as sound:
+        for _ in range(seconds):
+            sound.write(second)
+    return file.getvalue()

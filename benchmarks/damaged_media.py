@@ -1,6 +1,6 @@
-"""Damaged pictures and videos against a gateway of its own before a Triton of its own.
+"""Damaged pictures, videos and recordings against a gateway of its own before a Triton of its own.
 
-    python -m benchmarks.damaged_media --pictures 2000 --videos 50
+    python -m benchmarks.damaged_media --pictures 2000 --videos 50 --recordings 200
 
 Files that are truncated, changed, lie about themselves, are of another kind than their name says, or are far larger
 decoded than encoded. It fails (exit status 1) if one is answered with a fault (5xx other than 503 and 504), or with a
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import http
+import io
 import os
 import random
 import sys
@@ -25,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
+import soundfile
 from PIL import Image
 
-from benchmarks.damage import DamagedFile, damaged_picture, damaged_video
+from benchmarks.damage import DamagedFile, damaged_picture, damaged_recording, damaged_video
 from benchmarks.gateway import HEAD, PORTRAIT, head, memory_mib, running_gateway
 from mien.gateway.processes import REST_AFTER_S
 from mien.video import VideoWriter
@@ -164,18 +166,31 @@ def videos(folder: Path) -> list[tuple[str, bytes]]:
     return contents
 
 
+def recordings() -> list[tuple[str, bytes]]:
+    """Four seconds of a hum that swells, as WAV, FLAC, OGG and MP3."""
+    time_s = np.arange(64_000) / 16_000
+    hum = (0.2 * time_s / 4 * np.sin(2 * np.pi * 180 * time_s)).astype(np.float32)
+    contents = []
+    for kind in ("WAV", "FLAC", "OGG", "MP3"):
+        file = io.BytesIO()
+        soundfile.write(file, hum, 16_000, format=kind)
+        contents.append((f"recording.{kind.lower()}", file.getvalue()))
+    return contents
+
+
 def main() -> int:
     """Send, print, and say by the exit status whether all went well."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--videos", type=int, default=50)
+    parser.add_argument("--recordings", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--port", type=int, default=18481, help="of the gateway that is started")
     options = parser.parse_args()
     chance = random.Random(options.seed)  # noqa: S311 (the same files every time)
     with tempfile.TemporaryDirectory() as folder, Image.open(PORTRAIT) as portrait:
         state, face = Path(folder), portrait.convert("RGB").crop(HEAD)
-        originals = videos(state)
+        originals, heard = videos(state), recordings()
         settings = read_settings(state=state, model_repository=state / "models", grpc_port=0, metrics_port=0)
         with TritonServer(settings) as server, running_gateway(server.endpoint, state, options.port) as gateway:
             sender = Sender(options.port)
@@ -186,12 +201,16 @@ def main() -> int:
             films = (damaged_video(originals, chance) for _ in range(options.videos))
             of_videos = sender.send(films, "/v1/detect-video", "video")
             held.note("after the videos")
+            sounds = (damaged_recording(heard, chance) for _ in range(options.recordings))
+            of_recordings = sender.send(sounds, "/v1/detect-audio", "audio")
+            held.note("after the recordings")
             sender.close()
     of_pictures.print("pictures")
     of_videos.print("videos")
+    of_recordings.print("recordings")
     print(f"gateway and workers: {held.text()}")
     print(f"{CALLERS} callers, a good picture for each {GOOD_EVERY}, seed {options.seed}, {os.cpu_count()} processors")
-    faults = of_pictures.faults + of_videos.faults + held.faults()
+    faults = of_pictures.faults + of_videos.faults + of_recordings.faults + held.faults()
     for fault in faults:
         print(f"Fault: {fault}", file=sys.stderr)
     return 1 if faults else 0

@@ -59,15 +59,15 @@ def options(settings: ClientSettings) -> Options:
 
 
 def service_config(attempts: int, attempt_timeout_s: float | None = None) -> dict[str, Any]:
-    """The service config: round robin, and for inference alone retries with jitter inside the call's deadline.
+    """The service config: where calls go, and for inference alone retries with jitter inside the call's deadline.
 
     An inference changes nothing on the server, so it may be sent again. NOT_FOUND is among the reasons because a server
     that is shutting down gives it for a moment (the pauses, 0.1 to 4 s, outlast the unloading of both ensembles),
     CANCELLED because one that is killed may cancel what it was doing (gRPC never retries a caller's own cancelling).
-    One that takes requests and answers none is left after `attempt_timeout_s`, for its connection stays. Under a flood
-    of failures the throttle stops retries, so that they do not add to an overload.
+    One that takes requests and answers none is left after `attempt_timeout_s`, for its connection stays, and is put
+    aside soon. Under a flood of failures the throttle stops retries, so that they do not add to an overload.
     """
-    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    config: dict[str, Any] = {"loadBalancingConfig": [_balancing(attempt_timeout_s if attempts > 1 else None)]}
     if attempts > 1:
         config["retryThrottling"] = {"maxTokens": 400, "tokenRatio": 1}
         config["methodConfig"] = [
@@ -84,6 +84,35 @@ def service_config(attempts: int, attempt_timeout_s: float | None = None) -> dic
             }
         ]
     return config
+
+
+def _balancing(attempt_timeout_s: float | None) -> dict[str, Any]:
+    """Round robin; with a time for attempts, without the replicas that gave nothing but failures lately (gRFC A50).
+
+    A replica that swallows everything is put aside after two intervals, before any call makes its fourth attempt, and
+    tried again after one, later after more: each time calls may wait for some attempts. It is put aside for a single
+    failure if nothing else came of it: whoever waits for it asks nobody else, so there is nothing to hold it against.
+    Of two replicas never both are. One that is alone behind its name may be, for less than retries take.
+    """
+    round_robin: dict[str, Any] = {"round_robin": {}}
+    if not attempt_timeout_s:
+        return round_robin
+    return {
+        "outlier_detection_experimental": {
+            "interval": f"{1.5 * attempt_timeout_s:.3f}s",
+            "baseEjectionTime": f"{attempt_timeout_s:.3f}s",
+            "maxEjectionPercent": 50,
+            "failurePercentageEjection": {
+                # More than 99 percent: one that answers now and then has too much to do, and less of it would help
+                # nobody where the others have as much.
+                "threshold": 99,
+                "enforcementPercentage": 100,
+                "minimumHosts": 1,
+                "requestVolume": 1,
+            },
+            "childPolicy": [round_robin],
+        }
+    }
 
 
 def credentials(settings: ClientSettings) -> grpc.ChannelCredentials | None:

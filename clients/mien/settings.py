@@ -89,8 +89,9 @@ class ClientSettings(BaseSettings):
     attempt_timeout_s: float | None = Field(
         default=None,
         gt=0,
-        description="With replicas: send a request that has had no answer for so many seconds again, to the next one. "
-        "More than an answer takes under load; by default only a connection that breaks has it sent again.",
+        description="With replicas: send a request that has had no answer for so many seconds again, to the next one, "
+        "and put a replica that answers nothing aside. More than an answer takes under load; by default only a "
+        "connection that breaks has it sent again.",
     )
     max_message_bytes: int = Field(
         default=16 * 2**20, ge=2 * 2**20, description="Largest gRPC message sent or received."

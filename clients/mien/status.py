@@ -74,9 +74,9 @@ _BY_TEXT: dict[str, grpc.StatusCode] = {
 
 
 _ANOTHERS = "max allowed is"
-"""Triton's text, as INTERNAL, for a batch larger than its model takes. It puts batches together itself, of requests
-that it found small enough one by one; but one that claims a batch of 0, or of a multiple of 2^32, is counted as 0 and
-fails all with which it shares a batch (seen in 2.51)."""
+"""The text of Triton's Python backend, as INTERNAL, for a batch larger than its model takes. Triton puts batches
+together itself, of requests that it found small enough one by one; but one that claims a batch of 0, or of a multiple
+of 2^32, is counted as 0 and fails all with which it shares a batch (seen in 2.51)."""
 
 
 def is_anothers_fault(error: grpc.RpcError) -> bool:

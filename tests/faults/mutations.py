@@ -130,6 +130,14 @@ LOAD = (
         test="test_replica_faults.py::test_no_caller_notices_what_happens_to_one_of_two_replicas",
     ),
     Mutation(
+        name="slow uploads keep their places",
+        row=7,
+        file="clients/mien/gateway/room.py",
+        text="if slowest.speed >= SLOW_BYTES_PER_S:",
+        replacement="if True:",
+        test="test_bad_clients.py::test_slow_uploads_keep_nobody_out",
+    ),
+    Mutation(
         name="the queue before preprocessing has no bound",
         row=8,
         file="model_repository/emotion_preprocess/config.pbtxt",

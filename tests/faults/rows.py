@@ -39,7 +39,7 @@ ROWS = {
     9: Row("100,000 requests; a video of 10,000 frames", "server and gateway grow less than 20 MB after warm-up"),
     10: Row("mutated ModelInfer messages and REST requests", "alive, only client errors"),
     11: Row(
-        "damaged pictures and videos, bombs",
+        "damaged pictures, videos and recordings, bombs",
         "valid or 4xx, in bounded time and memory; never another user's pixels",
     ),
     12: Row(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
@@ -22,6 +23,9 @@ import pytest
 from benchmarks.gateway import memory_mib
 from mien import AsyncEmotionClient, ClientSettings, EmotionClient, ServerOverloadedError
 from mien.contract import EMOTION
+from mien.gateway.room import GRACE_S
+from mien.gateway.settings import GatewaySettings
+from tests.faults.bad_clients import REQUEST
 from tests.faults.pictures import PICTURE
 from tests.gateways import RunningGateway, running_gateway
 
@@ -47,6 +51,10 @@ QUEUE_S = 2.0
 ANSWER_S = 2 * QUEUE_S + 1
 REST_S = 5.0
 MAX_GROWTH_MIB = 20.0
+
+
+SLOW_UPLOADS = 2 * GatewaySettings.model_fields["max_in_flight"].default
+GOOD_PICTURES = 20
 
 
 @pytest.fixture
@@ -177,6 +185,28 @@ def pending(server: TritonServer, gateway: RunningGateway) -> int:
     in_flight = re.findall(r"^mien_gateway_in_flight (\S+)", page, re.MULTILINE)
     assert queued
     return sum(map(int, queued)) + int(float(in_flight[0])) - 1
+
+
+def test_slow_uploads_keep_nobody_out(server: TritonServer, gateway: RunningGateway, figures: Figures) -> None:
+    """Twice as many as have a place send half of a picture and then nothing; who comes later is answered."""
+    address = httpx.URL(gateway.url)
+    with ExitStack() as uploads, gateway.client() as http:
+        for _ in range(SLOW_UPLOADS):
+            upload = uploads.enter_context(socket.create_connection((address.host, address.port or 80), timeout=60))
+            upload.sendall(REQUEST[: len(REQUEST) // 2])
+        begin = time.monotonic()
+        while (answer := http.post("/v1/detect", files={"image": PICTURE})).status_code != httpx.codes.OK:
+            assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            assert time.monotonic() < begin + 5 * GRACE_S, "they keep others out"
+            time.sleep(PAUSE_S)
+        kept_out_s = time.monotonic() - begin
+        statuses = [http.post("/v1/detect", files={"image": PICTURE}).status_code for _ in range(GOOD_PICTURES)]
+    answered = statuses.count(httpx.codes.OK)
+    figures.add(
+        f"{SLOW_UPLOADS} pictures that stop half-way, for {SLOW_UPLOADS // 2} places: others kept out for"
+        f" {kept_out_s:.1f} s, then {answered} of {GOOD_PICTURES} answered"
+    )
+    assert answered == GOOD_PICTURES
 
 
 async def at_once(call: Callable[[int], object]) -> tuple[float, list[object]]:

@@ -15,14 +15,24 @@ from tritonclient.grpc import InferenceServerClient, InferInput, service_pb2, se
 from tritonclient.utils import InferenceServerException
 
 from mien import ClientSettings, EmotionClient, InferenceError, TensorError
-from mien.contract import EMOTION, EMOTION_CLASSIFIER, EMOTION_PREPROCESS
+from mien.contract import (
+    EMOTION,
+    EMOTION_CLASSIFIER,
+    EMOTION_PREPROCESS,
+    ENSEMBLES,
+    SAMPLE_RATE_HZ,
+    SPEECH_CLASSIFIER,
+    SPEECH_EMOTION,
+    SPEECH_PREPROCESS,
+    ModelSpec,
+)
 from mien.inference import CallContext, predictions
 from serving.stubs import living_stubs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mien.contract import EnsembleSpec, ModelSpec
+    from mien.contract import EnsembleSpec
     from serving import TritonServer
     from tests.faults.conftest import Figures
 
@@ -31,6 +41,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.fault(12)]
 MB = 1e6
 HUGE_BYTES = 400 * 10**6
 CALLERS, ROUNDS = 8, 40
+BOUNDS = {"PIXELS": (0, 255), "AUDIO": (-1, 1), "LOG_MEL": (-80, 0)}
+"""Of the numbers that each tensor holds."""
+TOLERANCE = {"PIXELS": 1e-5, "AUDIO": 1e-3, "LOG_MEL": 1e-5}
+"""Between a row that is answered alone and in a batch: probabilities, or dB between -80 and 0."""
 
 
 @pytest.fixture
@@ -55,9 +69,10 @@ def shapes(model: ModelSpec | EnsembleSpec) -> Iterator[tuple[list[int], bytes]]
 def test_crafted_shapes(triton: TritonServer, client: EmotionClient, figures: Figures) -> None:
     stubs = living_stubs(triton.process_id)
     sent = 0
+    models = [model for ensemble in ENSEMBLES for model in (ensemble, *ensemble.members)]
     with grpc.insecure_channel(triton.endpoint) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        for model in (EMOTION, EMOTION_PREPROCESS, EMOTION_CLASSIFIER):
+        for model in models:
             for shape, content in shapes(model):
                 request = service_pb2.ModelInferRequest(model_name=model.name, raw_input_contents=[content])
                 request.inputs.add(name=model.input.name, datatype=model.input.datatype, shape=shape)
@@ -66,8 +81,9 @@ def test_crafted_shapes(triton: TritonServer, client: EmotionClient, figures: Fi
                 assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, (shape, caught.value.details())
                 sent += 1
     assert len(client.classify(EMOTION.input.zeros(2))) == 2
+    assert len(client.classify_speech(SPEECH_EMOTION.input.zeros(2))) == 2
     assert living_stubs(triton.process_id) == stubs
-    figures.add(f"{sent} crafted shapes and sizes at 3 models: all INVALID_ARGUMENT")
+    figures.add(f"{sent} crafted shapes and sizes at {len(models)} models: all INVALID_ARGUMENT")
 
 
 @pytest.mark.parametrize("batch", [0, 1 << 32, 1 << 40], ids=["0", "2^32", "2^40"])
@@ -169,44 +185,58 @@ def test_a_message_of_400_megabytes(triton: TritonServer, client: EmotionClient,
     assert memory.peak - memory.before < 4 * HUGE_BYTES
 
 
-@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf], ids=["NaN", "inf", "-inf"])
-def test_numbers_that_are_none_stay_with_their_caller(triton: TritonServer, figures: Figures, poison: float) -> None:
-    """Half of the callers send rows of them to the classifier, in the same batches as the other half's."""
+@pytest.mark.parametrize(
+    ("model", "poison"),
+    [
+        (EMOTION_CLASSIFIER, np.nan),
+        (EMOTION_CLASSIFIER, np.inf),
+        (EMOTION_CLASSIFIER, -np.inf),
+        (SPEECH_PREPROCESS, np.nan),
+        (SPEECH_PREPROCESS, np.inf),
+        (SPEECH_CLASSIFIER, np.nan),
+        (SPEECH_CLASSIFIER, -np.inf),
+    ],
+    ids=lambda value: value.name if isinstance(value, ModelSpec) else str(value),
+)
+def test_numbers_that_are_none_stay_with_their_caller(
+    triton: TritonServer, figures: Figures, model: ModelSpec, poison: float
+) -> None:
+    """Half of the callers send rows of them to a member, in the same batches as the other half's."""
     chance = np.random.default_rng(7)
-    good = chance.uniform(0, 255, (CALLERS, *EMOTION_CLASSIFIER.input.shape)).astype(np.float32)
+    good = chance.uniform(*BOUNDS[model.input.name], (CALLERS, *model.input.shape)).astype(np.float32)
     bad = np.full_like(good[:1], poison)
 
     with InferenceServerClient(triton.endpoint) as client:
 
-        def infer(pixels: np.ndarray) -> np.ndarray:
-            wire = InferInput(EMOTION_CLASSIFIER.input.name, list(pixels.shape), EMOTION_CLASSIFIER.input.datatype)
-            wire.set_data_from_numpy(pixels)
-            return client.infer(EMOTION_CLASSIFIER.name, [wire]).as_numpy(EMOTION_CLASSIFIER.output.name)
+        def infer(rows: np.ndarray) -> np.ndarray:
+            wire = InferInput(model.input.name, list(rows.shape), model.input.datatype)
+            wire.set_data_from_numpy(rows)
+            return client.infer(model.name, [wire]).as_numpy(model.output.name)
 
         alone = [infer(good[[i]]) for i in range(CALLERS)]
-        before = executions(client)
+        before = executions(client, model)
         together = threading.Barrier(2 * CALLERS)
 
         def call(number: int) -> list[np.ndarray]:
             together.wait()
-            pixels = bad if number % 2 else good[[number // 2]]
-            return [infer(pixels) for _ in range(ROUNDS)]
+            rows = bad if number % 2 else good[[number // 2]]
+            return [infer(rows) for _ in range(ROUNDS)]
 
         with ThreadPoolExecutor(2 * CALLERS) as callers:
             answers = list(callers.map(call, range(2 * CALLERS)))
-        inferences, batches = (after - then for after, then in zip(executions(client), before, strict=True))
+        inferences, batches = (after - then for after, then in zip(executions(client, model), before, strict=True))
     changed = max(float(np.abs(np.array(answers[2 * i]) - alone[i]).max()) for i in range(CALLERS))
     poisoned = sum(not np.isfinite(rows).all() for rows in answers[1::2] for rows in rows)
     figures.add(
-        f"{poison} from {CALLERS} callers beside {CALLERS} others ({inferences} calls in {batches} batches):"
-        f" {poisoned} of theirs answered with it, others' rows changed by at most {changed:.0e}"
+        f"{poison} to {model.name} from {CALLERS} callers beside {CALLERS} others ({inferences} calls in {batches}"
+        f" batches): {poisoned} of theirs answered with it, others' rows changed by at most {changed:.0e}"
     )
     assert batches < inferences
-    assert changed < 1e-5
+    assert changed < TOLERANCE[model.input.name]
 
 
-def executions(client: InferenceServerClient) -> tuple[int, int]:
-    stats = client.get_inference_statistics(EMOTION_CLASSIFIER.name).model_stats[0]
+def executions(client: InferenceServerClient, model: ModelSpec) -> tuple[int, int]:
+    stats = client.get_inference_statistics(model.name).model_stats[0]
     return stats.inference_count, stats.execution_count
 
 
@@ -215,6 +245,13 @@ def test_the_sdk_neither_sends_nor_passes_them_on(
 ) -> None:
     with pytest.raises(TensorError, match=r"FACES must be .* uint8, but its dtype is float32"):
         client.classify(np.full((1, *EMOTION.input.shape), np.nan, np.float32))  # type: ignore[arg-type]
+    for poison in (np.nan, np.inf, -np.inf):
+        sound = np.zeros((1, *SPEECH_EMOTION.input.shape), np.float32)
+        sound[0, 1000] = poison
+        with pytest.raises(TensorError, match="AUDIO holds numbers that are not finite"):
+            client.classify_speech(sound)
+        with pytest.raises(TensorError, match="not finite"):
+            client.recognize_speech(sound[0], SAMPLE_RATE_HZ)
     pixels = np.full((1, *EMOTION_CLASSIFIER.input.shape), np.nan, np.float32)
     request = service_pb2.ModelInferRequest(model_name=EMOTION_CLASSIFIER.name, raw_input_contents=[pixels.tobytes()])
     request.inputs.add(
@@ -224,4 +261,4 @@ def test_the_sdk_neither_sends_nor_passes_them_on(
         answer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request)
     with pytest.raises(InferenceError, match="numbers that are not finite"):
         predictions([answer], [1], CallContext.create())
-    figures.add("the SDK refuses NaN as input (TensorError) and as answer (InferenceError)")
+    figures.add("the SDK refuses NaN as faces and as speech (TensorError) and as answer (InferenceError)")

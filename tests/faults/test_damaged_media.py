@@ -1,4 +1,4 @@
-"""Row 11: pictures and videos that are damaged, lie about themselves, or are far larger decoded than encoded."""
+"""Row 11: media that are damaged, lie about themselves, or are far larger decoded than encoded."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.damage import damaged_picture, damaged_video
-from benchmarks.damaged_media import Memory, Sender, Tally, videos
+from benchmarks.damage import damaged_picture, damaged_recording, damaged_video
+from benchmarks.damaged_media import Memory, Sender, Tally, recordings, videos
 from benchmarks.gateway import HEAD, PORTRAIT
 from mien.errors import MediaError
 from mien.images import read_image
@@ -54,6 +54,25 @@ def test_damaged_files_at_the_gateway(triton: TritonServer, tmp_path: Path, scal
     figures.add(f"gateway and workers: {held.text()}")
     assert not of_pictures.faults + of_videos.faults + held.faults()
     assert max(of_pictures.slowest_s[0], of_videos.slowest_s[0]) < SLOWEST_S
+    assert "Traceback" not in log
+
+
+def test_damaged_recordings_at_the_gateway(
+    triton: TritonServer, tmp_path: Path, scale: Scale, figures: Figures
+) -> None:
+    chance, originals = scale.chance("recordings"), recordings()
+    rates = dict.fromkeys(("DETECT_PER_MINUTE", "DETECT_AUDIO_PER_MINUTE"), "1000000")
+    with running_gateway(triton.endpoint, tmp_path, **rates, WORKERS="1") as gateway:
+        sender = Sender(int(gateway.url.rpartition(":")[2]))
+        held = Memory(gateway.process.pid)
+        heard = (damaged_recording(originals, chance) for _ in range(scale.of(200, 12)))
+        tally = sender.send(heard, "/v1/detect-audio", "audio")
+        held.note("after the recordings")
+        sender.close()
+        log = gateway.log
+    figures.add(f"recordings: {told(tally)}; gateway and workers: {held.text()}")
+    assert not tally.faults + held.faults()
+    assert tally.slowest_s[0] < SLOWEST_S
     assert "Traceback" not in log
 
 

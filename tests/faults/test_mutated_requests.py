@@ -36,16 +36,17 @@ WINDOW = 48
 GOOD_EVERY = 200
 
 CALLER_AT_FAULT = {"INVALID_ARGUMENT", "NOT_FOUND"}
-ALSO_FAIR = (
-    "Unable to parse request",  # gRPC's own library, as INTERNAL, to bytes that are no message
-    "received metadata size exceeds hard limit",  # the caller's library, where an error repeats a long name
-    "string correlation ID cannot be longer",  # as UNIMPLEMENTED
-    "Request timeout expired",  # where a mutant asks for one
+ALSO_FAIR = {
+    # gRPC's own library answers so before Triton sees the call; there is no setting for it.
+    "Unable to parse request": "bytes that are no message",
+    "received metadata size exceeds hard limit": "a long name repeated in the error",  # the caller's library
+    "string correlation ID cannot be longer": "long correlation id",  # as UNIMPLEMENTED
+    "Request timeout expired": "a timeout that the mutant asks for",
     # Triton 2.51 takes a batch of 0 or 2^40 for one without a batch: row 12 is about what that does to others.
-    "max allowed is",
-    "ONNX Runtime failed: [ONNXRuntimeError] : 2 : INVALID_ARGUMENT",
-)
-"""What else tells a caller that it is at fault, in codes that others chose."""
+    "max allowed is": "batch counted as none",
+    "ONNX Runtime failed: [ONNXRuntimeError] : 2 : INVALID_ARGUMENT": "batch counted as none",
+}
+"""What else tells a caller that it is at fault, in codes that others chose and nothing here can change; and why."""
 
 
 class Flood:
@@ -70,12 +71,13 @@ class Flood:
             self._room.acquire()
 
     def _note(self, call: grpc.Future, content: bytes) -> None:
-        code = call.code().name
+        code, details = call.code().name, call.details()
+        reasons = [reason for words, reason in ALSO_FAIR.items() if code != "OK" and words in details]
+        is_fair = code == "OK" or code in CALLER_AT_FAULT
         with self._lock:
-            self.codes[code] += 1
-            told = f"{code}: {call.details()}"
-            if code != "OK" and code not in CALLER_AT_FAULT and not any(words in told for words in ALSO_FAIR):
-                self.others.setdefault(told, content)
+            self.codes[code if is_fair or not reasons else f"{code} ({reasons[0]})"] += 1
+            if not is_fair and not reasons:
+                self.others.setdefault(f"{code}: {details}", content)
         self._room.release()
 
 

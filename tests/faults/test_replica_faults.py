@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mien.contract import EMOTION
+from mien.contract import ENSEMBLES
 from serving import ModelRepository
 from serving.repository import install_shipped
 from serving.store import open_store
@@ -56,10 +56,12 @@ def test_no_caller_notices_what_happens_to_one_of_two_replicas(
     shipped = ModelRepository(server_settings(tmp_path).shipped_repository)
     for name in ("store", "pods"):
         (tmp_path / name).mkdir()
-    store = open_store(str(tmp_path / "store"), EMOTION)
-    store.push(install_shipped(shipped, tmp_path / "repository"), 1)
-    store.set_current(1, expected=None)
-    with Cluster(tmp_path / "pods", store.url) as cluster:
+    repository = install_shipped(shipped, tmp_path / "repository")
+    for ensemble in ENSEMBLES:
+        store = open_store(str(tmp_path / "store"), ensemble)
+        store.push(repository, 1)
+        store.set_current(1, expected=None)
+    with Cluster(tmp_path / "pods", str(tmp_path / "store")) as cluster:
         first, second = cluster.add_pod(1), cluster.add_pod(1)
         with Load(cluster.endpoint, CALLERS, options=IMPATIENT) as load:
             with fault("slowed to a fifth", load, figures), first.slowed(0.2):
@@ -75,7 +77,7 @@ def test_no_caller_notices_what_happens_to_one_of_two_replicas(
             if not scale.is_full:
                 return
             first = cluster.add_pod(1)
-            load.wait_for_more(CALLS)
+            wait_until(lambda: first.answered >= CALLS)  # callers have found it
             with fault("black-holed", load, figures):
                 first.freeze()
                 end_s = time.monotonic() + HOLE_S

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 
 from mien.gateway.gateway import TheGateway
 from mien.gateway.refusals import RequestRefusedError
+from mien.gateway.room import Place
 from mien.gateway.settings import GatewaySettings
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, where the gateway asks for one.")
@@ -54,16 +55,19 @@ def rated(route: str, per_minute: Callable[[GatewaySettings], int]) -> Callable[
     return take
 
 
-async def room_for_picture(gateway: TheGateway) -> AsyncIterator[None]:
-    """A dependency that takes a place among the pictures in flight."""
-    with gateway.picture_room.taken():
-        yield
+async def _room_for_picture(gateway: TheGateway) -> AsyncIterator[Place]:
+    with gateway.picture_room.taken() as place:
+        yield place
 
 
-async def room_for_recording(gateway: TheGateway) -> AsyncIterator[None]:
-    """A dependency that takes a place among the recordings in flight."""
-    with gateway.recording_room.taken():
-        yield
+async def _room_for_recording(gateway: TheGateway) -> AsyncIterator[Place]:
+    with gateway.recording_room.taken() as place:
+        yield place
+
+
+PicturePlace = Annotated[Place, Depends(_room_for_picture)]
+RecordingPlace = Annotated[Place, Depends(_room_for_recording)]
+"""Of a request among the pictures or the recordings in flight."""
 
 
 def _network(request: HTTPConnection) -> str:

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Request
 from mien import records
 from mien.gateway.boxes import clipped
 from mien.gateway.gateway import RequestId, TheGateway
-from mien.gateway.guard import rated, room_for_picture
+from mien.gateway.guard import PicturePlace, rated
+from mien.gateway.room import Place
 from mien.gateway.schemas import NO_FACE, DetectAnswer, FaceAnswer, LocationAnswer
 from mien.gateway.settings import GatewaySettings
 from mien.gateway.uploads import read_form
@@ -35,20 +36,20 @@ _BODY: dict[str, Any] = {
 }
 
 
-_GUARDS = [Depends(rated("detect", lambda settings: settings.detect_per_minute)), Depends(room_for_picture)]
+_GUARDS = [Depends(rated("detect", lambda settings: settings.detect_per_minute))]
 
 
 @router.post("/detect", openapi_extra=_BODY, response_model_exclude_unset=True, dependencies=_GUARDS)
-async def detect(request: Request, gateway: TheGateway, request_id: RequestId) -> DetectAnswer:
+async def detect(request: Request, gateway: TheGateway, request_id: RequestId, place: PicturePlace) -> DetectAnswer:
     """Find the faces of a picture and their emotions."""
-    content = await _read_picture(request, gateway.settings)
+    content = await _read_picture(request, gateway.settings, place)
     recognition = await gateway.recognizer.recognize(content, request_id)
     gateway.metrics.detect_seconds.observe(recognition.detect_s)
     gateway.metrics.infer_seconds.observe(recognition.infer_s)
     return detect_answer(recognition)
 
 
-async def _read_picture(request: Request, settings: GatewaySettings) -> bytes:
+async def _read_picture(request: Request, settings: GatewaySettings, place: Place) -> bytes:
     with io.BytesIO() as file:
         await read_form(
             request,
@@ -56,6 +57,7 @@ async def _read_picture(request: Request, settings: GatewaySettings) -> bytes:
             file,
             max_bytes=settings.max_image_bytes,
             timeout_s=settings.image_upload_timeout_s,
+            place=place,
         )
         return file.getvalue()
 

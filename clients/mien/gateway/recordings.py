@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 
 from mien import records
 from mien.gateway.gateway import RequestId, TheGateway
-from mien.gateway.guard import rated, room_for_recording
+from mien.gateway.guard import RecordingPlace, rated
 from mien.gateway.refusals import RequestRefusedError
 from mien.gateway.schemas import SILENCE, AudioAnswer, SpeechWindowAnswer
 from mien.gateway.uploads import read_form
@@ -40,14 +40,13 @@ _BODY: dict[str, Any] = {
         },
     }
 }
-_GUARDS = [
-    Depends(rated("detect-audio", lambda settings: settings.detect_audio_per_minute)),
-    Depends(room_for_recording),
-]
+_GUARDS = [Depends(rated("detect-audio", lambda settings: settings.detect_audio_per_minute))]
 
 
 @router.post("/detect-audio", openapi_extra=_BODY, dependencies=_GUARDS)
-async def detect_audio(request: Request, gateway: TheGateway, request_id: RequestId) -> AudioAnswer:
+async def detect_audio(
+    request: Request, gateway: TheGateway, request_id: RequestId, place: RecordingPlace
+) -> AudioAnswer:
     """Name the emotions of a recording of speech, in windows of 3 s that overlap."""
     settings = gateway.settings
     with NamedTemporaryFile(dir=gateway.spool) as file:
@@ -57,6 +56,7 @@ async def detect_audio(request: Request, gateway: TheGateway, request_id: Reques
             file,
             max_bytes=settings.max_audio_bytes,
             timeout_s=settings.audio_upload_timeout_s,
+            place=place,
         )
         check_recording(file.read(_HEADER_BYTES))
         recognition = await gateway.listener.recognize(Path(file.name), request_id)

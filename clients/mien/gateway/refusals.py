@@ -79,10 +79,12 @@ def as_refused(error: MienError) -> RequestRefusedError:
     return RequestRefusedError(status, _REASONS.get(status, str(error)), headers)
 
 
-def overloaded() -> RequestRefusedError:
-    """The refusal of one request too many."""
+def overloaded(*, is_body_read: bool = True) -> RequestRefusedError:
+    """The refusal of one request too many; if its body is not read, the connection is of no more use."""
     return RequestRefusedError(
-        HTTPStatus.SERVICE_UNAVAILABLE, "The gateway has too much to do; try again in a moment.", RETRY_SOON
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The gateway has too much to do; try again in a moment.",
+        RETRY_SOON if is_body_read else RETRY_SOON | {"Connection": "close"},
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import IO, TYPE_CHECKING
 
@@ -10,7 +9,8 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from mien.gateway.refusals import RequestRefusedError
+from mien.gateway.refusals import RequestRefusedError, overloaded
+from mien.gateway.room import Place
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -23,7 +23,7 @@ MAX_PARTS = 16
 
 
 async def read_form(
-    request: Request, name: str, target: IO[bytes], *, max_bytes: int, timeout_s: float
+    request: Request, name: str, target: IO[bytes], *, max_bytes: int, timeout_s: float, place: Place | None = None
 ) -> dict[str, str]:
     """Read the form of `request`, and the file in its field `name` into `target`.
 
@@ -33,25 +33,29 @@ async def read_form(
         target: is left at its beginning.
         max_bytes: of the file.
         timeout_s: for the body to arrive.
+        place: that the request has in a room, and may lose to another while the body arrives.
 
     Returns:
         The other fields; of those with the same name the last.
 
     Raises:
-        RequestRefusedError: the body is no form or holds no such file (400), is too large (413) or takes too long
-            (408).
+        RequestRefusedError: the body is no form or holds no such file (400), is too large (413), takes too long (408),
+            or comes slowly and others need the place (503).
     """
+    place = place or Place()
     reader = _FormReader(name, target, max_bytes)
     try:
         parser = MultipartParser(_boundary(request, name), reader.callbacks())
-        async with asyncio.timeout(timeout_s):
-            await _feed(parser, request, reader)
+        async with place.arrival(timeout_s):
+            await _feed(parser, request, reader, place)
         parser.finalize()
     except FormParserError as error:
         raise RequestRefusedError(
             HTTPStatus.BAD_REQUEST, f"The body is not a form that can be read: {error}."
         ) from error
     except TimeoutError as error:
+        if place.is_lost:
+            raise overloaded(is_body_read=False) from error
         raise RequestRefusedError(
             HTTPStatus.REQUEST_TIMEOUT, f"The {name} did not arrive within {timeout_s:g} s.", {"Connection": "close"}
         ) from error
@@ -71,13 +75,14 @@ def _boundary(request: Request, name: str) -> bytes:
     return boundary
 
 
-async def _feed(parser: MultipartParser, request: Request, reader: _FormReader) -> None:
+async def _feed(parser: MultipartParser, request: Request, reader: _FormReader, place: Place) -> None:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal():
         reader.check_size(int(declared) - ENVELOPE_BYTES)
     received = 0
     async for chunk in request.stream():
         received += len(chunk)
+        place.count(len(chunk))
         reader.check_size(received - ENVELOPE_BYTES)
         parser.write(chunk)
 

@@ -100,7 +100,7 @@ async def _take_in(request: Request, gateway: Gateway, who: str, request_id: str
     settings = gateway.settings
     with ExitStack() as stack:
         file = stack.enter_context(NamedTemporaryFile(dir=gateway.spool))
-        with gateway.upload_room.taken():
+        with gateway.upload_room.taken() as place:
             gateway.jobs.check_room()
             fields = await read_form(
                 request,
@@ -108,6 +108,7 @@ async def _take_in(request: Request, gateway: Gateway, who: str, request_id: str
                 file,
                 max_bytes=settings.max_video_bytes,
                 timeout_s=settings.video_upload_timeout_s,
+                place=place,
             )
         _check_kind(file.read(_HEADER_BYTES))
         frame_rate, with_audio = _frame_rate(fields.get("frame_rate", "")), _with_audio(fields.get("audio", ""))

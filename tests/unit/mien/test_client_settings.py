@@ -88,3 +88,11 @@ def test_only_inference_is_retried() -> None:
     assert "perAttemptRecvTimeout" not in method["retryPolicy"]
     (method,) = channel.service_config(4, 2.5)["methodConfig"]
     assert method["retryPolicy"]["perAttemptRecvTimeout"] == "2.500s"
+
+
+def test_only_impatient_callers_put_replicas_aside() -> None:
+    """Without a time for attempts a channel is as plain as can be; with one, gRPC has to know the policy."""
+    assert channel.service_config(4)["loadBalancingConfig"] == [{"round_robin": {}}]
+    (policy,) = channel.service_config(4, 2.0)["loadBalancingConfig"]
+    assert policy["outlier_detection_experimental"]["interval"] == "3.000s"
+    assert channel.service_config(1, 2.0)["loadBalancingConfig"] == [{"round_robin": {}}]

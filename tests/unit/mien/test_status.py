@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from mien import errors
-from mien.status import translate
+from mien.status import is_anothers_fault, translate
 
 KINDS = {
     "CANCELLED": errors.InferenceError,
@@ -56,3 +56,18 @@ def test_every_status_has_its_error_and_its_sentence(code: grpc.StatusCode) -> N
 )
 def test_the_text_tells_apart_what_shares_a_status(code: str, details: str, kind: type[Exception]) -> None:
     assert type(translated(grpc.StatusCode[code], details)) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "is_anothers"),
+    [
+        # As Triton 2.51 words it where another caller's request claimed a batch of 0.
+        ("INTERNAL", "batch size 128 for 'emotion_preprocess', max allowed is 64", True),
+        ("INTERNAL", "in ensemble 'emotion', batch size 66 for 'emotion_preprocess', max allowed is 64", True),
+        ("INTERNAL", "Failed to process the request(s) for model instance 'emotion_preprocess_0_0'", False),
+        ("INTERNAL", "", False),
+        ("INVALID_ARGUMENT", "batch size 65 for 'emotion_preprocess', max allowed is 64", False),
+    ],
+)
+def test_what_another_caller_did_is_told_by_the_text(code: str, details: str, is_anothers: bool) -> None:
+    assert is_anothers_fault(failure(grpc.StatusCode[code], details)) is is_anothers

@@ -26,9 +26,10 @@ from mien.gateway.feedback.store import GivenCorrection
 from mien.gateway.feedback.tables import ReviewState
 from mien.gateway.feedback.terms import terms
 from mien.gateway.gateway import Gateway, TheGateway
-from mien.gateway.guard import Caller, caller, room_for_picture
+from mien.gateway.guard import Caller, PicturePlace, caller
 from mien.gateway.recognition import check_picture
 from mien.gateway.refusals import RETRY_SOON, RequestRefusedError
+from mien.gateway.room import Place
 from mien.gateway.uploads import read_form
 
 logger = logging.getLogger(__name__)
@@ -99,15 +100,17 @@ async def feedback_terms(desk: TheDesk) -> TermsAnswer:
     )
 
 
-@router.post("", status_code=HTTPStatus.CREATED, openapi_extra=_BODY, dependencies=[Depends(room_for_picture)])
-async def give_feedback(request: Request, gateway: TheGateway, desk: TheDesk, who: Caller) -> ReceiptAnswer:
+@router.post("", status_code=HTTPStatus.CREATED, openapi_extra=_BODY)
+async def give_feedback(
+    request: Request, gateway: TheGateway, desk: TheDesk, who: Caller, place: PicturePlace
+) -> ReceiptAnswer:
     """Correct the label of a face. The picture is kept only with `consent=true`, encrypted, and for a while."""
     if not desk.is_open:
         raise RequestRefusedError(
             HTTPStatus.FORBIDDEN, "This gateway takes no feedback; MIEN_FEEDBACK=true would let it."
         )
     await gateway.rates.take("feedback", who, desk.settings.per_minute)
-    given = await _read(request, gateway, desk)
+    given = await _read(request, gateway, desk, place)
     with _refusing():
         receipt = await desk.ask(desk.store.add, given, who if who.startswith("key:") else "anonymous")
     return ReceiptAnswer(id=receipt.id, erasure_token=receipt.erasure_token, expires=receipt.expires)
@@ -171,7 +174,7 @@ async def review_feedback(
         return CorrectionAnswer.of(await desk.ask(desk.store.review, feedback_id, review.decision, who))
 
 
-async def _read(request: Request, gateway: Gateway, desk: FeedbackDesk) -> GivenCorrection:
+async def _read(request: Request, gateway: Gateway, desk: FeedbackDesk, place: Place) -> GivenCorrection:
     with io.BytesIO() as file:
         fields = await read_form(
             request,
@@ -179,6 +182,7 @@ async def _read(request: Request, gateway: Gateway, desk: FeedbackDesk) -> Given
             file,
             max_bytes=desk.settings.max_picture_bytes,
             timeout_s=gateway.settings.image_upload_timeout_s,
+            place=place,
         )
         _check_consent(fields)
         predicted, corrected = (_label(fields, name) for name in ("predicted", "corrected"))

@@ -12,7 +12,6 @@ import pytest
 from mien.errors import InferenceError, ServerUnavailableError
 from mien.gateway.keys import KeyFile
 from mien.gateway.requests import SAFE_HEADERS
-from mien.gateway.room import Room
 from tests.unit.mien.gateway.conftest import calling
 
 if TYPE_CHECKING:
@@ -152,16 +151,6 @@ async def test_callers_with_keys_are_known_by_them(
         assert await statuses(client, 1, {"X-API-Key": second_key}) == {400: 1}
         keys.remove("second")
         assert await statuses(client, 1, {"X-API-Key": second_key}) == {401: 1}
-
-
-def test_a_room_is_left_however_it_ends() -> None:
-    room = Room(1)
-    with room.taken(), pytest.raises(Exception, match="too much to do"), room.taken():
-        pass
-    with pytest.raises(ZeroDivisionError), room.taken():
-        raise ZeroDivisionError
-    with room.taken():
-        pass
 
 
 async def test_a_full_gateway_sheds(make_app: MakeApp) -> None:
