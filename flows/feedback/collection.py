@@ -155,7 +155,7 @@ def _take_out_erased(datasets: FeedbackDatasets, accepted: Sequence[Correction])
 def _picture(store: FeedbackStore, identifier: str) -> bytes | None:
     """The face of a correction; None if it was erased a moment ago."""
     try:
-        return store.training_picture(identifier)
+        return store.training_example(identifier)
     except FeedbackUnavailableError:
         try:
             store.find(identifier)

@@ -407,6 +407,34 @@ def test_faces_of_a_video_and_of_a_camera_are_corrected_too(page: Page, files: P
             assert client.post("/v1/detect", files={"image": picture}).json()["emotion"] == "happy"
 
 
+def test_speech_is_corrected_window_by_window(page: Page, files: Path, gateway: RunningGateway) -> None:
+    choose(page, files / "talking.mp4")
+    expect(page.locator("#voices").get_by_role("button", name="Not right?")).to_be_visible()
+    choose(page, files / "speech.wav")
+    slider = page.get_by_role("slider", name="Time in the recording")
+    expect(slider).to_be_visible()
+    page.get_by_role("button", name="Not right?").click()  # of this moment: the whole has several windows
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading")).to_have_text("What does this sound like?")
+    expect(page.locator("#terms")).to_contain_text("this recording of speech")
+    expect(page.locator("#correction-face")).to_be_hidden()
+    page.wait_for_function("Math.abs(document.getElementById('correction-sound').duration - 3) < 0.01")
+    dialog.get_by_label("It sounds").select_option("boredom")
+    dialog.get_by_role("checkbox").check()
+    dialog.get_by_role("button", name="Send").click()
+    number = page.locator(".receipt code").first.inner_text()
+    with gateway.client() as client:
+        kept = client.get(f"/v1/feedback/{number}").json()
+        assert (kept["ensemble"], kept["corrected"], kept["release"]) == ("speech_emotion", "boredom", "1")
+        sound, rate = soundfile.read(io.BytesIO(client.get(kept["recording_url"]).content), dtype="float32")
+        sent, _ = soundfile.read(files / "speech.wav", dtype="float32")
+        assert (rate, len(sound)) == (RATE, 3 * RATE)
+        assert np.abs(sound - sent[: 3 * RATE]).max() < 1e-3  # the very window that was recognized
+        page.get_by_role("button", name="Erase it now").click()
+        expect(page.locator(".receipt")).to_contain_text("It has been erased.")
+        assert client.get(f"/v1/feedback/{number}").status_code == 404
+
+
 def test_where_a_key_is_needed_the_page_asks_for_it(
     browser: Browser, triton: TritonServer, tmp_path: Path, files: Path
 ) -> None:

@@ -17,7 +17,7 @@ from mien.results import SpeechRecognition
 
 router = APIRouter(tags=["detection"])
 
-_HEADER_BYTES = 12
+RECORDING_HEADER_BYTES = 12
 
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -58,7 +58,7 @@ async def detect_audio(
             timeout_s=settings.audio_upload_timeout_s,
             place=place,
         )
-        check_recording(file.read(_HEADER_BYTES))
+        check_recording(file.read(RECORDING_HEADER_BYTES))
         recognition = await gateway.listener.recognize(Path(file.name), request_id)
     return audio_answer(recognition)
 

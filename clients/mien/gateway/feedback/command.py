@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from mien.gateway.feedback.errors import FeedbackError
+from mien.gateway.feedback.kinds import KINDS
 from mien.gateway.feedback.schemas import CorrectionAnswer
 from mien.gateway.feedback.settings import FeedbackSettings
 from mien.gateway.feedback.store import FeedbackStore
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from mien.gateway.feedback.tables import Correction, Decision
 
-_COLUMNS = ("id", "given", "state", "predicted", "corrected", "release", "contributor", "dataset")
+_COLUMNS = ("id", "given", "state", "ensemble", "predicted", "corrected", "release", "contributor", "dataset")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,7 +42,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     shown.add_argument("--json", action="store_true", help="one JSON object a line")
     one = actions.add_parser("show", help="show one correction")
     one.add_argument("id", metavar="ID")
-    one.add_argument("--save-picture", metavar="FILE", type=Path, help="write the face to a new PNG file")
+    saved = one.add_mutually_exclusive_group()
+    saved.add_argument("--save-picture", metavar="FILE", type=Path, help="write the face to a new PNG file")
+    saved.add_argument("--save-recording", metavar="FILE", type=Path, help="write the speech to a new FLAC file")
     for name, text in (("accept", "let corrections be trained with"), ("reject", "keep corrections from training")):
         actions.add_parser(name, help=text).add_argument("ids", metavar="ID", nargs="+")
     erased = actions.add_parser("erase", help="erase corrections and their pictures, for good")
@@ -76,12 +79,17 @@ def _list(store: FeedbackStore, options: argparse.Namespace) -> None:
 
 def _show(store: FeedbackStore, options: argparse.Namespace) -> None:
     correction = store.find(options.id)
-    fields = CorrectionAnswer.of(correction).model_dump(mode="json", exclude={"picture_url"})
+    fields = CorrectionAnswer.of(correction).model_dump(mode="json", exclude={"picture_url", "recording_url"})
     _print_table([(f"{name}:", str(value if value is not None else "-")) for name, value in fields.items()])
     print(f"terms:  {correction.terms}")
-    if options.save_picture is not None:
-        _save(options.save_picture, store.picture(options.id, _operator()))
-        print(f"The face is in {options.save_picture}: remove it when you have looked at it.")
+    for kind in KINDS.values():
+        path: Path | None = getattr(options, f"save_{kind.name}")
+        if path is None:
+            continue
+        if correction.ensemble != kind.ensemble.name:
+            raise FeedbackError(f"{options.id} has no {kind.name}: use --save-{KINDS[correction.ensemble].name}.")
+        _save(path, store.example(options.id, _operator()))
+        print(f"The {kind.name} is in {path}: remove it when you have reviewed it.")
 
 
 def _review(store: FeedbackStore, options: argparse.Namespace) -> None:
@@ -137,7 +145,13 @@ def _operator() -> str:
 
 def _row(correction: Correction) -> tuple[str, ...]:
     given = f"{correction.created:%Y-%m-%d %H:%M}"
-    labels = (correction.state.value, correction.predicted, correction.corrected, correction.release)
+    labels = (
+        correction.state.value,
+        correction.ensemble,
+        correction.predicted,
+        correction.corrected,
+        correction.release,
+    )
     return correction.id, given, *labels, correction.contributor or "-", correction.collected or "-"
 
 
@@ -154,4 +168,4 @@ def _save(path: Path, picture: bytes) -> None:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(picture)
     except OSError as error:
-        raise FeedbackError(f"The face cannot be written to {path}: {error.strerror}.") from error
+        raise FeedbackError(f"{path} cannot be written: {error.strerror}.") from error

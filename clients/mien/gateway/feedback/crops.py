@@ -1,4 +1,4 @@
-"""A stranger's picture of a face → the crop that is kept, in a worker process of its own.
+"""A stranger's picture of a face → the crop that is kept.
 
 What is kept is made anew from the pixels: 96 x 96 RGB as the model takes it, without the file's metadata, which may
 hold a place and a time.
@@ -6,10 +6,8 @@ hold a place and a time.
 
 from __future__ import annotations
 
-import asyncio
 import io
 import warnings
-from functools import partial
 
 import cv2
 from PIL import Image
@@ -17,11 +15,8 @@ from PIL import Image
 from mien import contract, images
 from mien.errors import MediaError
 from mien.gateway import memory
-from mien.gateway.processes import WorkerDiedError, WorkerProcess
 
 MAX_PIXELS = 1_048_576
-MEMORY_BYTES = 512 * 2**20
-TIMEOUT_S = 10.0
 
 MAX_RATIO = 1.1
 """Longer side by shorter: a face that is squeezed to a square is not the one that the model saw."""
@@ -55,26 +50,3 @@ class CropReader:
     def rest(self) -> None:
         """Give back the memory that the last files took."""
         memory.trim()
-
-
-class CropWorker:
-    """A process that reads one picture after the other; it starts with the first."""
-
-    def __init__(self) -> None:
-        self._process = WorkerProcess(partial(CropReader, MEMORY_BYTES))
-
-    async def read(self, content: bytes) -> bytes:
-        """The face as a PNG file of 96 x 96.
-
-        Raises:
-            MediaError: it cannot be used.
-        """
-        try:
-            face: bytes = await asyncio.to_thread(self._process.call, "read", content, timeout_s=TIMEOUT_S)
-        except (TimeoutError, WorkerDiedError) as error:
-            raise MediaError("The picture cannot be decoded.") from error
-        return face
-
-    async def close(self) -> None:
-        """End the process."""
-        await asyncio.to_thread(self._process.close)

@@ -1,4 +1,4 @@
-"""Where the gateway takes corrections in: the store, the worker that reads pictures, and the purge that comes round."""
+"""Where the gateway takes corrections in: the store, the workers that read files, and the purge that comes round."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 from mien.errors import MienError
-from mien.gateway.feedback.crops import CropWorker
+from mien.gateway.feedback.crops import CropReader
 from mien.gateway.feedback.errors import FeedbackUnavailableError
+from mien.gateway.feedback.examples import MEMORY_BYTES, ExampleWorker
 from mien.gateway.feedback.store import FeedbackStore
+from mien.gateway.feedback.utterances import UtteranceReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +53,8 @@ class FeedbackDesk:
         self.is_private = is_private
         self.is_open = is_private if settings.enabled is None else settings.enabled
         self.store = FeedbackStore(settings)
-        self.crops = CropWorker()
+        self.crops = ExampleWorker(partial(CropReader, MEMORY_BYTES), "picture")
+        self.utterances = ExampleWorker(partial(UtteranceReader, MEMORY_BYTES), "recording")
         self._threads = ThreadPoolExecutor(THREADS, "feedback")
         self._purging: asyncio.Task[None] | None = None
 
@@ -67,6 +71,7 @@ class FeedbackDesk:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._purging
         await self.crops.close()
+        await self.utterances.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self.store.close)
 

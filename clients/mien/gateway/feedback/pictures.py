@@ -1,4 +1,4 @@
-"""The pictures of the corrections: encrypted files in a folder or a bucket, each named by its correction's id."""
+"""The pictures and recordings of the corrections: encrypted files in a folder or a bucket, named by correction id."""
 
 from __future__ import annotations
 

@@ -5,19 +5,29 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mien.gateway.feedback.kinds import KINDS
 from mien.gateway.feedback.tables import Correction, Decision, ReviewState
 
 _ID = "9b2f0c1d6f8e4a0c8d5e7a1b2c3d4e5f"
 
 
+class SpeechTermsAnswer(BaseModel):
+    """On which terms corrections of speech are taken."""
+
+    terms: str = Field(description="What a person agrees to with consent=true; show it before asking.")
+    labels: list[str] = Field(description="What a label can be corrected to.")
+    max_recording_bytes: int
+
+
 class TermsAnswer(BaseModel):
-    """Whether corrections are taken here, and on which terms."""
+    """Whether corrections are taken here, and on which terms those of faces are."""
 
     enabled: bool
     terms: str = Field(description="What a person agrees to with consent=true; show it before asking.")
     labels: list[str] = Field(description="What a label can be corrected to.")
     retention_days: int
     max_picture_bytes: int
+    speech: SpeechTermsAnswer
 
 
 class ReceiptAnswer(BaseModel):
@@ -47,14 +57,16 @@ class CorrectionAnswer(BaseModel):
     reviewed: datetime | None = Field(description="When it was accepted or rejected last.")
     reviewer: str | None
     collected: str | None = Field(description="The dataset that it was put into first.")
-    picture_url: str
+    ensemble: str = Field(description="emotion: it is about a face; speech_emotion: about speech.")
+    picture_url: str | None = Field(description="Of the face; null of speech.")
+    recording_url: str | None = Field(description="Of the speech; null of a face.")
 
     @classmethod
     def of(cls, correction: Correction) -> Self:
         """From its row."""
-        names = cls.model_fields.keys() - {"picture_url"}
-        values = {name: getattr(correction, name) for name in names}
-        return cls(picture_url=f"/v1/feedback/{correction.id}/picture", **values)
+        name = KINDS[correction.ensemble].name
+        urls = {"picture_url": None, "recording_url": None, f"{name}_url": f"/v1/feedback/{correction.id}/{name}"}
+        return cls.model_validate({field: getattr(correction, field, None) for field in cls.model_fields} | urls)
 
 
 class CorrectionsAnswer(BaseModel):

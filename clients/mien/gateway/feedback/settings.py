@@ -57,6 +57,9 @@ class FeedbackSettings(BaseSettings):
     purge_interval_s: float = Field(default=3600.0, ge=1, description="How often a gateway looks for those.")
     per_minute: int = Field(default=20, ge=1, description="Corrections a minute, by API key or address.")
     max_picture_bytes: int = Field(default=256 * 2**10, ge=1, description="Largest file of a face.")
+    max_recording_bytes: int = Field(
+        default=2 * 2**20, ge=1, description="Largest file of speech; 3 s in stereo of 96 kHz and 24 bits have 1.7 MB."
+    )
     max_stored: int = Field(default=100_000, ge=1, description="Most corrections kept; further ones are refused.")
     reviewers: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Names or ids of the API keys that may review, separated by commas."

@@ -1,6 +1,7 @@
-"""The feedback store: a row in the database and an encrypted picture for each correction, which come and go together.
+"""The feedback store: a row in the database and an encrypted file for each correction, which come and go together.
 
-The row comes before the picture and goes after it, so whatever dies in between leaves a row that says so, and the next
+The file is the picture of a face, or the recording of speech; what is said of pictures here is true of both. The row
+comes before the picture and goes after it, so whatever dies in between leaves a row that says so, and the next
 `FeedbackStore.purge` finishes what was begun.
 """
 
@@ -26,6 +27,7 @@ from mien.gateway.feedback.errors import (
     UnknownFeedbackError,
 )
 from mien.gateway.feedback.keyring import Keyring
+from mien.gateway.feedback.kinds import FACE, Kind
 from mien.gateway.feedback.pictures import EncryptedPictures
 from mien.gateway.feedback.tables import AuditEntry, Correction, Decision, ReviewState, State
 from mien.gateway.feedback.terms import terms
@@ -54,15 +56,17 @@ class GivenCorrection:
         predicted: the label the model gave.
         corrected: the label it should have given.
         release: the release that answered.
-        picture: the face, as the bytes of a PNG file.
+        example: what it is about: the face as the bytes of a PNG file, or the speech of a FLAC file.
         contributor: who gives it, in the words of whoever sends it.
+        kind: whether it is about a face or speech.
     """
 
     predicted: str
     corrected: str
     release: str
-    picture: bytes
+    example: bytes
     contributor: str | None = None
+    kind: Kind = FACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,8 @@ class FeedbackStore:
             corrected=given.corrected,
             release=given.release,
             contributor=given.contributor,
-            terms=terms(self._settings.retention_days),
+            terms=terms(self._settings.retention_days, given.kind),
+            ensemble=given.kind.ensemble.name,
             token_sha256=_digest(token),
         )
         with self._database.transaction() as session:
@@ -137,7 +142,7 @@ class FeedbackStore:
                 )
             session.add(correction)
         try:
-            self._pictures.write(correction.id, given.picture)
+            self._pictures.write(correction.id, given.example)
         except FeedbackError:
             with suppress(FeedbackError):  # what cannot be removed now either, the next purge finds
                 self._forget(correction.id)
@@ -189,8 +194,8 @@ class FeedbackStore:
             page = select(Correction).where(*wanted).order_by(Correction.created, Correction.id)
             return list(session.scalars(page.limit(limit).offset(offset))), total
 
-    def picture(self, identifier: str, actor: str) -> bytes:
-        """The face of a correction, as the bytes of a PNG file; that it was shown is noted.
+    def example(self, identifier: str, actor: str) -> bytes:
+        """What a correction is about, as it was given; that it was shown is noted.
 
         Raises:
             UnknownFeedbackError: there is no such correction.
@@ -256,9 +261,9 @@ class FeedbackStore:
             self.erase(correction.id, actor)
         return [correction.id for correction in found]
 
-    def accepted(self) -> list[Correction]:
-        """The accepted corrections, the oldest first."""
-        return self.entries(State.ACCEPTED)[0]
+    def accepted(self, kind: Kind = FACE) -> list[Correction]:
+        """The accepted corrections of faces, or of speech, the oldest first."""
+        return [one for one in self.entries(State.ACCEPTED)[0] if one.ensemble == kind.ensemble.name]
 
     def collect(self, corrections: Sequence[Correction], dataset: str, actor: str) -> None:
         """Note that corrections were put into a dataset; of those that were in one before, the first stays noted."""
@@ -268,8 +273,8 @@ class FeedbackStore:
                 if _changed(session, statement.values(collected=dataset)):
                     session.add(_entry(actor, "collected", correction.id))
 
-    def training_picture(self, identifier: str) -> bytes:
-        """The face of a correction for training; `collect` notes it.
+    def training_example(self, identifier: str) -> bytes:
+        """What a correction is about, for training; `collect` notes it.
 
         Raises:
             FeedbackUnavailableError: it cannot be read, or not with these keys.

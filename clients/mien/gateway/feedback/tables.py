@@ -1,4 +1,4 @@
-"""The tables of the feedback database, as `mien.gateway.feedback.migrations` makes them. No pixel is in any of them."""
+"""The tables of the feedback database, as `mien.gateway.feedback.migrations` makes them; without pixels or sound."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Literal
 
 from sqlalchemy import DateTime, Dialect, Enum, Index, String, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from mien import contract
 
 
 class State(StrEnum):
@@ -53,12 +55,13 @@ class Correction(Base):
     """A label that a person corrected.
 
     Attributes:
-        id: 32 hexadecimal digits; also the name of its picture.
+        id: 32 hexadecimal digits; also the name of its picture or recording.
         created: when it was given.
         state: of it.
         predicted: the label the model gave.
         corrected: the label the person gave.
         release: the release that answered.
+        ensemble: the ensemble that it is a release of, which says whether the correction is about a face or speech.
         contributor: who gave it, in the words of whoever sent it; None if they did not say.
         terms: the wording that was agreed to.
         token_sha256: of the token that erases it.
@@ -83,6 +86,7 @@ class Correction(Base):
     reviewed: Mapped[datetime | None] = mapped_column(UtcDateTime)
     reviewer: Mapped[str | None] = mapped_column(String(128))
     collected: Mapped[str | None] = mapped_column(String(128))
+    ensemble: Mapped[str] = mapped_column(String(32), server_default=contract.EMOTION.name)
 
     __table_args__ = (Index("feedback_corrections_by_state", "state", "created"),)
 

@@ -24,6 +24,16 @@ export async function showRecording(file, screen, signal) {
   new Hearing(answer).open(file, screen, signal);
 }
 
+/** Does something, and tells what goes wrong in a sentence. */
+export async function telling(screen, act) {
+  try {
+    await act();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    screen.problem(error.message);
+  }
+}
+
 /** What was heard, in step with the player. */
 class Hearing {
   #answer;
@@ -31,6 +41,7 @@ class Hearing {
   #player = byId("listener");
   #now = new Card();
   #timeline;
+  #onCorrect = null;
 
   constructor(answer) {
     this.#answer = answer;
@@ -45,6 +56,8 @@ class Hearing {
     byId("timeline").replaceChildren(this.#timeline.element);
     byId("timeline").hidden = false;
     this.#player.src = URL.createObjectURL(file);
+    const { corrections } = screen;
+    if (corrections) this.#onCorrect = (window) => telling(screen, () => corrections.askSpeech(window, file));
     screen.show(null);
     this.#player.hidden = false;
     byId("faces-heading").textContent = emotion ? "What the speech sounds like" : "Silence";
@@ -59,8 +72,10 @@ class Hearing {
 
   #showCards(signal) {
     const whole = new Card();
-    whole.show(this.#answer, "As a whole", null);
-    const cards = this.#frames.length > 1 ? [whole, this.#now] : [whole];
+    const several = this.#frames.length > 1;
+    // What is corrected is a window: of several the one at this moment, not their mean.
+    whole.show(this.#answer, "As a whole", several ? null : this.#correcting(this.#answer.windows[0]));
+    const cards = several ? [whole, this.#now] : [whole];
     for (const card of cards) byId("faces").append(card.element);
     signal.addEventListener("abort", () => cards.forEach((card) => card.element.remove()), { once: true });
   }
@@ -78,6 +93,10 @@ class Hearing {
     this.#timeline.mark(time);
     const [face] = this.#frames[indexAt(this.#frames, time)].faces;
     this.#now.element.hidden = !face;
-    if (face) this.#now.show(face, "At this moment", null);
+    if (face) this.#now.show(face, "At this moment", this.#correcting(face));
+  }
+
+  #correcting(window) {
+    return this.#onCorrect && (() => this.#onCorrect(window));
   }
 }

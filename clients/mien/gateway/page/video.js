@@ -3,6 +3,7 @@
 import { call, gatewaySettings, Problem } from "./api.js";
 import { byId, count, megabytes, percent } from "./elements.js";
 import { Card } from "./faces.js";
+import { telling } from "./recording.js";
 import { Timeline } from "./timeline.js";
 import { Band, indexAt, spoken, Strip, together } from "./tracks.js";
 
@@ -73,6 +74,7 @@ class Course {
   #timeline;
   #screen;
   #onCorrect = null;
+  #onCorrectSpeech = null;
 
   /**
    * @param result of the gateway.
@@ -99,7 +101,9 @@ class Course {
     byId("timeline").hidden = false;
     if (this.#voices.length) byId("voices").replaceChildren(this.#voice.element);
     screen.show(plays ? player : null);
-    if (plays && screen.corrections) this.#onCorrect = ({ track }) => this.#correct(track, signal);
+    const { corrections } = screen;
+    if (plays && corrections) this.#onCorrect = ({ track }) => this.#correct(track, signal);
+    if (corrections) this.#onCorrectSpeech = (window) => telling(screen, () => corrections.askSpeech(window, file));
     for (const event of ["timeupdate", "seeked"]) player.addEventListener(event, () => this.#follow(), { signal });
     player.addEventListener("play", () => this.#animate(signal), { signal });
     screen.origin(this.summary.model_versions, "", this.#spokenVersions(), this.#sound?.problem);
@@ -165,7 +169,7 @@ class Course {
     this.#timeline.mark(time);
     const voice = this.#voices[indexAt(this.#voices, time)]?.faces[0];
     this.#voice.element.hidden = !voice;
-    if (voice) this.#voice.show(voice, "Speech at this moment", null);
+    if (voice) this.#voice.show(voice, "Speech at this moment", this.#onCorrectSpeech && (() => this.#onCorrectSpeech(voice)));
   }
 }
 

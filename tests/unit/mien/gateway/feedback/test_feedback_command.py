@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mien.gateway.command import main
+from mien.gateway.feedback.kinds import SPEECH
 from mien.gateway.feedback.settings import FeedbackSettings
 from mien.gateway.feedback.store import FeedbackStore
 from tests.unit.mien.gateway.feedback.conftest import face, given
@@ -34,7 +36,8 @@ def test_corrections_are_listed_accepted_and_rejected(store: FeedbackStore, caps
     assert run(capsys, "list") == "There is no such correction.\n"
     first, second = (store.add(given(seed, contributor=f"person-{seed}"), "anonymous").id for seed in range(2))
     header, *lines = run(capsys, "list").splitlines()
-    assert header.split() == ["id", "given", "state", "predicted", "corrected", "release", "contributor", "dataset"]
+    names = ["id", "given", "state", "ensemble", "predicted", "corrected", "release", "contributor", "dataset"]
+    assert header.split() == names
     assert [line.split()[0] for line in lines] == [first, second]
     assert run(capsys, "accept", first) == f"{first} accepted: happy -> sad\n"
     assert run(capsys, "reject", second) == f"{second} rejected: happy -> sad\n"
@@ -55,6 +58,18 @@ def test_a_face_is_shown_only_into_a_new_file(
     assert "File exists" in capsys.readouterr().err
 
 
+def test_speech_is_shown_into_a_file_of_its_own_kind(
+    store: FeedbackStore, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    identifier = store.add(replace(given(), example=b"some sound", kind=SPEECH), "anonymous").id
+    file = tmp_path / "said.flac"
+    shown = run(capsys, "show", identifier, "--save-recording", str(file))
+    assert "I agree that this recording of speech" in shown
+    assert file.read_bytes() == b"some sound"
+    assert main(["feedback", "show", identifier, "--save-picture", str(tmp_path / "face.png")]) == 8
+    assert "has no picture: use --save-recording" in capsys.readouterr().err
+
+
 def test_corrections_are_erased_and_the_log_tells_of_it(
     store: FeedbackStore, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -71,7 +86,7 @@ def test_corrections_are_erased_and_the_log_tells_of_it(
 def test_keys_are_rotated(store: FeedbackStore, capsys: pytest.CaptureFixture[str]) -> None:
     identifier = store.add(given(4), "anonymous").id
     assert run(capsys, "rotate-keys") == "1 pictures are encrypted with the first key.\n"
-    assert store.picture(identifier, "operator:me") == face(4)
+    assert store.example(identifier, "operator:me") == face(4)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 from structlog.testing import capture_logs
 
@@ -17,7 +19,9 @@ from mien import ClientSettings
 from mien.errors import SettingsError
 from mien.gateway.app import create_app
 from mien.gateway.feedback.crops import MAX_PIXELS, CropReader
+from mien.gateway.feedback.kinds import SPEECH
 from mien.gateway.feedback.settings import FeedbackSettings
+from mien.gateway.feedback.utterances import UtteranceReader
 from mien.gateway.keys import KeyFile
 from mien.gateway.settings import GatewaySettings
 from tests.unit.mien.gateway.feedback.conftest import face, given
@@ -47,12 +51,18 @@ def make_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeAp
         places: dict[str, object] = {"keys_file": tmp_path / "keys.json", "spool": tmp_path / "spool"}
         settings = GatewaySettings(**(places | (gateway or {})))
         app = create_app(settings, ClientSettings(), FeedbackSettings(**feedback))
-        reader = CropReader.__new__(CropReader)  # here rather than in a process, which it would confine
+        settings.spool.mkdir(exist_ok=True)
+        # Here rather than in processes, which they would confine.
+        crops, utterances = CropReader.__new__(CropReader), UtteranceReader.__new__(UtteranceReader)
 
-        async def read(content: bytes) -> bytes:
-            return reader.read(content)
+        async def read_crop(content: bytes) -> bytes:
+            return crops.read(content)
 
-        monkeypatch.setattr(app.state.feedback.crops, "read", read)
+        async def read_utterance(path: Path) -> bytes:
+            return utterances.read(path)
+
+        monkeypatch.setattr(app.state.feedback.crops, "read", read_crop)
+        monkeypatch.setattr(app.state.feedback.utterances, "read", read_utterance)
         apps.append(app)
         return app
 
@@ -108,6 +118,82 @@ async def test_a_correction_is_kept_reviewed_and_erased(local: httpx.AsyncClient
     assert (erased.status_code, erased.content) == (204, b"")
     assert (await local.get(place)).status_code == 404
     assert list((tmp_path / "feedback/pictures").iterdir()) == []
+
+
+def recorded(seconds: float, rate: int = 44_100, channels: int = 2) -> bytes:
+    """A FLAC file of noise that tells where it was recorded."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (round(seconds * rate), channels))
+    with io.BytesIO() as file:
+        with soundfile.SoundFile(file, "w", rate, channels, format="FLAC") as sound:
+            sound.title = "at my home"
+            sound.write(noise)
+        return file.getvalue()
+
+
+async def say(client: httpx.AsyncClient, audio: bytes, **fields: str) -> httpx.Response:
+    return await client.post("/v1/feedback/speech", files={"audio": ("said", audio)}, data=FIELDS | fields)
+
+
+async def test_a_correction_of_speech_is_kept_reviewed_and_erased(
+    app: FastAPI, local: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    terms = (await local.get("/v1/feedback/terms")).json()["speech"]
+    assert "recording of speech" in terms["terms"]
+    assert "boredom" in terms["labels"]
+    sent = recorded(2.5)
+    assert b"at my home" in sent
+    answer = await say(local, sent, corrected="boredom")
+    assert answer.status_code == 201, answer.text
+    receipt = answer.json()
+    place = f"/v1/feedback/{receipt['id']}"
+    kept = (await local.get(place)).json()
+    assert (kept["ensemble"], kept["corrected"], kept["picture_url"]) == ("speech_emotion", "boredom", None)
+    recording = await local.get(kept["recording_url"])
+    assert recording.headers["content-type"] == "audio/flac"
+    assert b"at my home" not in recording.content
+    with soundfile.SoundFile(io.BytesIO(recording.content)) as sound:
+        assert (sound.samplerate, sound.channels) == (16_000, 1)
+        assert sound.frames == pytest.approx(2.5 * 16_000, abs=10)
+    assert (await local.get(f"{place}/picture")).status_code == 404
+    assert desk(app).store.find(receipt["id"]).terms == terms["terms"]
+    await local.post(f"{place}/review", json={"decision": "accepted"})
+    assert desk(app).store.accepted() == [], "the dataset of faces takes no speech"
+    assert [one.id for one in desk(app).store.accepted(SPEECH)] == [receipt["id"]]
+    erased = await local.delete(place, headers={"X-Erasure-Token": receipt["erasure_token"]})
+    assert erased.status_code == 204
+    assert list((tmp_path / "feedback/pictures").iterdir()) == list((tmp_path / "spool").iterdir()) == []
+
+
+async def test_speech_that_cannot_be_used_is_refused(local: httpx.AsyncClient, tmp_path: Path) -> None:
+    good = recorded(1, 16_000, 1)
+    for audio, fields, status, words in (
+        (b"", {}, 400, "No audio uploaded"),
+        (face(), {}, 415, "not a WAV, FLAC, OGG or MP3"),
+        (good[: len(good) // 2], {}, 422, "The recording is truncated or damaged"),
+        (recorded(3.2, 16_000, 1), {}, 422, "longer than 3 s; send the window alone"),
+        (recorded(12, 96_000, 2), {}, 413, "2,097,152 bytes"),
+        (good, {"consent": "no"}, 422, "a recording of speech is kept only if"),
+        (good, {"corrected": "surprise"}, 422, "corrected is 'surprise': give one of angry, boredom"),
+    ):
+        answer = await say(local, audio, **fields)
+        assert answer.status_code == status, answer.text
+        assert words in answer.json()["error"]
+        assert str(tmp_path) not in answer.json()["error"]
+    assert not (tmp_path / "feedback").exists()
+
+
+async def test_a_worker_process_reads_the_recording(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.undo()
+    path = tmp_path / "said.flac"
+    path.write_bytes(recorded(1))
+    utterances = desk(app).utterances
+    try:
+        kept = await utterances.read(path)
+    finally:
+        await utterances.close()
+    assert soundfile.info(io.BytesIO(kept)).samplerate == 16_000
 
 
 @pytest.mark.parametrize("consent", ["", "false", "True", "yes", "1"])
@@ -176,7 +262,7 @@ async def test_metadata_of_the_file_is_not_kept(app: FastAPI, local: httpx.Async
         sent = file.getvalue()
     assert b"at my home" in sent
     identifier = (await give(local, sent)).json()["id"]
-    kept = desk(app).store.picture(identifier, "operator:me")
+    kept = desk(app).store.example(identifier, "operator:me")
     assert b"at my home" not in kept
     assert not Image.open(io.BytesIO(kept)).getexif()
 

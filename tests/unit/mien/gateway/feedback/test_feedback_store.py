@@ -55,7 +55,7 @@ def test_what_is_given_is_found_again_and_its_picture_only_with_the_key(store: F
     assert (found.state, found.contributor) == (State.PENDING, SOMEBODY)
     assert "180 days" in found.terms
     assert receipt.expires - found.created == timedelta(days=180)
-    assert store.picture(receipt.id, "operator:me") == face(1)
+    assert store.example(receipt.id, "operator:me") == face(1)
     assert actions(store) == [("key:12345678", "given"), ("operator:me", "shown")]
     (picture,) = pictures(tmp_path)
     assert picture.name == receipt.id
@@ -86,7 +86,7 @@ def test_only_its_own_token_erases_a_correction(store: FeedbackStore, token: str
     other, mine = store.add(given(1), "anonymous"), store.add(given(2), "anonymous")
     with pytest.raises(UnknownFeedbackError):
         store.erase_with_token(mine.id, other.erasure_token if token == "of another" else token)
-    assert store.picture(mine.id, "operator:me") == face(2)
+    assert store.example(mine.id, "operator:me") == face(2)
 
 
 def test_all_of_one_contributor_is_erased_at_once(store: FeedbackStore, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_what_a_killed_gateway_left_half_done_is_finished_by_the_next_purge(
     assert len(pictures(tmp_path)) == 1 + 1 + 1
     assert [correction.id for correction in store.entries()[0]] == [whole]
     with pytest.raises(UnknownFeedbackError):
-        store.picture(erasing[0], "operator:me")
+        store.example(erasing[0], "operator:me")
     assert store.purge() == Purged(half_erased=2)  # the others might still be on their way
     clock.wait(ARRIVAL_TIMEOUT + timedelta(minutes=1))
     assert store.purge() == Purged(abandoned=2)
@@ -226,9 +226,9 @@ def test_a_wrong_key_cannot_read(make_store: MakeStore) -> None:
     identifier = store.add(given(), "anonymous").id
     stranger = make_store(key=Fernet.generate_key().decode())
     with pytest.raises(FeedbackUnavailableError, match="MIEN_FEEDBACK_KEY"):
-        stranger.picture(identifier, "operator:me")
+        stranger.example(identifier, "operator:me")
     assert actions(store, identifier) == [("anonymous", "given")]
-    assert store.picture(identifier, "operator:me") == face()
+    assert store.example(identifier, "operator:me") == face()
 
 
 def test_a_picture_that_was_changed_is_not_shown(store: FeedbackStore, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_picture_that_was_changed_is_not_shown(store: FeedbackStore, tmp_path:
     (path,) = pictures(tmp_path)
     path.write_bytes(path.read_bytes()[:-8] + b"AAAAAAA=")
     with pytest.raises(FeedbackUnavailableError, match="damaged"):
-        store.picture(identifier, "operator:me")
+        store.example(identifier, "operator:me")
 
 
 def test_keys_in_the_file_are_rotated_and_the_old_one_reads_nothing_more(store: FeedbackStore, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_keys_in_the_file_are_rotated_and_the_old_one_reads_nothing_more(store: 
     file = tmp_path / "feedback/key"
     old = Fernet(file.read_text().strip())
     assert store.rotate_keys() == 3
-    assert [store.picture(identifier, "operator:me") for identifier in ids] == [face(seed) for seed in range(3)]
+    assert [store.example(identifier, "operator:me") for identifier in ids] == [face(seed) for seed in range(3)]
     newest = Fernet(file.read_text().split()[0])
     for path in pictures(tmp_path):
         assert newest.decrypt(path.read_bytes())
@@ -260,7 +260,7 @@ def test_keys_in_the_setting_are_rotated(make_store: MakeStore) -> None:
     old, new = (Fernet.generate_key().decode() for _ in range(2))
     identifier = make_store(key=old).add(given(), "anonymous").id
     assert make_store(key=f"{new},{old}").rotate_keys() == 1
-    assert make_store(key=new).picture(identifier, "operator:me") == face()
+    assert make_store(key=new).example(identifier, "operator:me") == face()
 
 
 def test_gateways_that_start_and_work_together_lose_nothing(make_store: MakeStore, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_gateways_that_start_and_work_together_lose_nothing(make_store: MakeStor
     assert {correction.id for correction in stores[1].entries()[0]} == left
     assert {path.name for path in pictures(tmp_path)} == left
     assert actions(stores[2]).count(("contributor", "erased")) + actions(stores[2]).count(("purge", "erased")) == 12
-    assert stores[0].picture(receipts[20].id, "operator:me") == face(20)
+    assert stores[0].example(receipts[20].id, "operator:me") == face(20)
 
 
 def erase_if_there(one: tuple[FeedbackStore, object]) -> None:
