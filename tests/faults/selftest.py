@@ -3,7 +3,7 @@
     python -m tests.faults.selftest            # all of tests/faults/mutations.py
     python -m tests.faults.selftest canary     # those whose name contains the word
 
-Each test that is used is run once without a change first: what is red anyway notices nothing.
+The tests that are used are run once without a change first, all together: what is red anyway notices nothing.
 """
 
 from __future__ import annotations
@@ -84,18 +84,19 @@ class Copy:
             if not Path(path).is_relative_to(self.folder):
                 sys.exit(f"{path} would be tested instead of the copy in {self.folder}.")
 
-    def run(self, row: int, test: str) -> tuple[int, str]:
-        """The exit status of pytest for one test of a row at short scale, and what it printed."""
-        node = test if "/" in test else f"tests/faults/{test}"
+    def run(self, mutations: list[Mutation]) -> tuple[int, str]:
+        """The exit status of pytest for the tests of mutations at short scale, and what it printed."""
+        tests = dict.fromkeys(one.test if "/" in one.test else f"tests/faults/{one.test}" for one in mutations)
+        rows = " ".join(sorted({str(one.row) for one in mutations}))
         command = [sys.executable, "-m", "pytest", "-p", "tests.faults.plugin", "--scale", "short"]
         done = subprocess.run(
-            [*command, "--rows", str(row), "--seed", "1", "-q", "-x", "-p", "no:cacheprovider", node],
+            [*command, "--rows", rows, "--seed", "1", "-q", "-p", "no:cacheprovider", *tests],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=TEST_LIMIT_S,
+            timeout=TEST_LIMIT_S * len(tests),
             check=False,
         )
         return done.returncode, done.stdout
@@ -103,10 +104,9 @@ class Copy:
 
 def faults(mutations: list[Mutation], copy: Copy) -> Iterator[str]:
     """What is wrong with mutations or tests, in words; what is right is printed."""
-    for row, test in dict.fromkeys((mutation.row, mutation.test) for mutation in mutations):
-        status, output = copy.run(row, test)
-        if status != pytest.ExitCode.OK:
-            yield f"{test} is red without any change.\n{_tail(output)}"
+    status, output = copy.run(mutations)
+    if status != pytest.ExitCode.OK:
+        yield f"Without any change a test is red.\n{_tail(output)}"
     for mutation in mutations:
         path = copy.folder / mutation.file
         original = path.read_text(encoding="utf-8")
@@ -116,7 +116,7 @@ def faults(mutations: list[Mutation], copy: Copy) -> Iterator[str]:
         path.write_text(original.replace(mutation.text, mutation.replacement), encoding="utf-8")
         begin = time.monotonic()
         try:
-            status, output = copy.run(mutation.row, mutation.test)
+            status, output = copy.run([mutation])
         finally:
             path.write_text(original, encoding="utf-8")
         if status == pytest.ExitCode.TESTS_FAILED:
