@@ -125,18 +125,26 @@ def test_killed_server_comes_back(
 
 
 @pytest.mark.fault(3)
+@pytest.mark.parametrize("whose_server", ["stops", "is-killed-too"])
 def test_killed_supervisor_leaves_nothing(
-    local_triton: None, tmp_path: Path, wait_until: WaitUntil, figures: Figures
+    local_triton: None, tmp_path: Path, wait_until: WaitUntil, figures: Figures, whose_server: str
 ) -> None:
     with foreground(tmp_path) as process:
         record = read_record(tmp_path / "server.json")
         assert record
         assert leftovers(record.token)
+        (keeper,) = psutil.Process(process.pid).children()
+        (server,) = keeper.children()
         process.kill()
+        if whose_server == "is-killed-too":
+            server.kill()
         begin = time.monotonic()
         wait_until(lambda: not leftovers(record.token))
         seconds = time.monotonic() - begin
-        figures.add(f"supervisor: no process and no shared memory is left after {seconds:.1f} s")
+        figures.add(
+            f"supervisor, whose server {whose_server.replace('-', ' ')}: no process and no shared memory is left after"
+            f" {seconds:.1f} s"
+        )
 
 
 def test_newer_start_clears_what_an_older_one_left(
