@@ -47,7 +47,7 @@ class FlowSettings(BaseSettings):
     retrain_config: str = "quick"
     retrain_schedule: str = ""
     retrain_speech_data: Path | None = None
-    retrain_speech_config: str = "speech_crnn"
+    retrain_speech_config: str = "speech_linear"
     retrain_speech_schedule: str = ""
     watch_interval_s: float = Field(default=900.0, ge=1)
     platform: Literal["local", "kubernetes"] = "local"

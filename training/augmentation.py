@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import keras
 from keras import KerasTensor, ops
+
+if TYPE_CHECKING:
+    from training.dataset import Split
 
 GREY = 128.0
 """What an erased rectangle is filled with."""
@@ -46,6 +50,11 @@ class AugmentationConfig:
     def layer(self, seed: int) -> Augmentation:
         """The changes as a layer."""
         return Augmentation(self, seed)
+
+    def enlarged(self, split: Split, seed: int) -> Split:
+        """The faces as they are: they are changed anew in each step."""
+        del seed
+        return split
 
 
 @keras.saving.register_keras_serializable(package="mien")

@@ -144,7 +144,7 @@ def _fit(config: Config, dataset: Dataset, directory: Path, callbacks: Sequence[
     random.seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     fitted, held_out = divide(config, dataset.train)
-    splits = {"train": fitted, "validation": dataset.validation}
+    splits = {"train": config.augmentation.enlarged(fitted, config.seed), "validation": dataset.validation}
     prepared = {name: inputs.prepared(split, networks.find(config.network).ensemble) for name, split in splits.items()}
     try:
         history = _run(config, replace(dataset, splits=prepared), dataset.digest, directory, callbacks)

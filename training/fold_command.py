@@ -22,7 +22,7 @@ def folds(
     data: Annotated[Path, typer.Argument(help="Recordings: a directory, a zip of one, or a CSV file.")],
     config: Annotated[
         str, typer.Option(help="A module of training/configs, or a path to a .py file with a CONFIG.")
-    ] = "speech_crnn",
+    ] = "speech_linear",
     run: Annotated[
         Path | None, typer.Option(help="The runs' directory; what is finished there is not done again.")
     ] = None,

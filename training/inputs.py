@@ -61,7 +61,7 @@ def preparing(ensemble: EnsembleSpec, beside: Path | None = None) -> Prepare:
 
 
 def prepared(split: Split, ensemble: EnsembleSpec) -> Split:
-    """A split as training takes it: speech as mel bands, once and for all epochs; faces as they are."""
+    """A split as training takes it: speech as functionals, once and for all epochs; faces as they are."""
     if ensemble.input != AUDIO:
         return split
     prepare = _layers(ensemble)

@@ -26,7 +26,8 @@ class Learner(keras.Model):  # type: ignore[misc]  # Keras carries no types
 
     Args:
         network: gives logits. A batch's grey faces are changed at their own size, then enlarged on the device to what
-            the network takes, and to what each teacher takes: all see one view. Mel bands are taken as they are.
+            the network takes, and to what each teacher takes: all see one view. Functionals of voices are taken
+            as they are.
         config: augmentation, loss and teachers.
         class_weights: weight of each class in the loss; None weighs them alike.
     """
@@ -47,7 +48,9 @@ class Learner(keras.Model):  # type: ignore[misc]  # Keras carries no types
         targets = ops.one_hot(ops.cast(inputs["label"], "int32"), self.classes, dtype="float32")
         if training and self.label_smoothing:
             targets = targets * (1 - self.label_smoothing) + self.label_smoothing / self.classes
-        view, targets = self.augmentation(inputs["example"], targets, training=training)
+        view = inputs["example"]
+        if self.augmentation is not None:
+            view, targets = self.augmentation(view, targets, training=training)
         outputs = {"logits": _logits(self.network, view, training=training), "targets": targets}
         if training and self.distillation:
             temperature = self.distillation.temperature

@@ -125,11 +125,7 @@ NETWORKS = {
     "three_block": Network(three_block, "three blocks and a dense layer, as widely used with FER-2013"),
     "deepfer": Network(deepfer, "DeepFER's CNN"),
     "resnet50v2": Network(transfer.resnet50v2, "ResNet50V2 in colour, to start from ImageNet's weights", EMOTION_RGB96),
-    "speech_crnn": Network(
-        speech_networks.crnn,
-        "convolutions and a recurrent layer over mel bands of speech, beside their statistics",
-        SPEECH_EMOTION,
-    ),
+    "speech_linear": Network(speech_networks.linear, "statistics of what a voice does, read linearly", SPEECH_EMOTION),
 }
 """The networks by name."""
 

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
-from mien.contract import AUDIO, FACES, LOG_MEL, PIXELS, PIXELS_RGB
-from training.spectrogram import LogMel
+from mien.contract import AUDIO, FACES, FUNCTIONALS, PIXELS, PIXELS_RGB
+from training.descriptors import Descriptors
+from training.functionals import Functionals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,13 +79,17 @@ def rgb96() -> keras.Model:
     return keras.Model(faces, ops.cast(faces, PIXELS_RGB.dtype.name), name="rgb96")
 
 
-def log_mel() -> keras.Model:
-    """The model `speech_preprocess`: samples (N, 48000) float32 -1..1 to mel bands (N, 151, 64) float32 dB, -80..0."""
+def functionals() -> keras.Model:
+    """The model `speech_preprocess`: samples (N, 48000) float32 -1..1 to functionals (N, 1367) float32."""
     audio = keras.Input(AUDIO.shape, dtype="float32", name=AUDIO.name)
-    return keras.Model(audio, LogMel(LOG_MEL.shape[1])(audio), name="log_mel")
+    return keras.Model(audio, Functionals()(Descriptors()(audio)), name="functionals")
 
 
-PREPROCESSING: dict[TensorSpec, Callable[[], keras.Model]] = {PIXELS: grey48, PIXELS_RGB: rgb96, LOG_MEL: log_mel}
+PREPROCESSING: dict[TensorSpec, Callable[[], keras.Model]] = {
+    PIXELS: grey48,
+    PIXELS_RGB: rgb96,
+    FUNCTIONALS: functionals,
+}
 """What makes each input of a network from what callers send."""
 
 

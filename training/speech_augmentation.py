@@ -1,173 +1,67 @@
-"""Random changes to mel spectrograms of voices while training, as Keras layers, under every backend.
+"""Random changes to voices: copies of the recordings, changed in their samples, that a network is fitted to as well.
 
-All layers take and give dB below the loudest, shape (N, frames, bands), and change nothing outside training. They work
-on the spectrogram and not on the sound, so that each epoch's are new at little cost: stretching its axes is another
-speed and another voice, adding to its bands another microphone, a floor under it another room.
+Pitch, harmonicity and statistics of a changed recording are those of what is then heard, which no change of its
+descriptors would give. The copies are made once, before the preprocessing, and serve all epochs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import keras
-from keras import KerasTensor, ops
+import numpy as np
 
-from training.augmentation import Mixup
-from training.spectrogram import TOP_DB
+from training.dataset import Split
 
-AGAIN_FRAMES = 90
-"""When the beginning is said again: about where recordings of 2 s end."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-MASK_DB = -50.0
-"""What a masked stripe is filled with: about the mean of speech."""
+_CURVE = 6
+"""Frequencies at which a microphone's response is drawn; between them it is smooth."""
 
 
 @dataclass(frozen=True)
 class SpeechAugmentation:
-    """How strongly voices are changed; 0 turns a change off.
+    """How many changed copies there are and how strong the changes; 0 turns a change off.
 
     Attributes:
-        speed: largest relative change of speed, either way.
-        pitch: largest relative change of all frequencies, either way.
-        shift: largest move in time, in frames.
-        again_share: share of the windows in which the beginning is said again, so that speech fills them.
-        shortest: frames that are left where speech is cut short; the rest of the window is silence.
-        cut_share: share of the windows that are cut short.
-        microphone_db: standard deviation of a smooth change of the bands' energy.
-        noise_share: share of the windows with noise.
-        noise_db: level of the quietest and the loudest noise.
-        masks: stripes of time, and as many of frequency, that are masked (SpecAugment; Park et al., 2019).
-        mask_frames: widest stripe of time.
-        mask_bands: widest stripe of frequency.
-        mixup: both parameters of mixup's Beta distribution.
+        copies: of each recording.
+        speed: largest relative change of speed, either way; pitch and formants go with it, as with another tape speed.
+        microphone_db: standard deviation of a smooth change of the spectrum.
+        noise_db: level of the quietest and the loudest white noise, against full scale.
     """
 
-    speed: float = 0.12
-    pitch: float = 0.12
-    shift: float = 12.0
-    again_share: float = 0.4
-    shortest: float = 70.0
-    cut_share: float = 0.6
-    microphone_db: float = 2.0
-    noise_share: float = 0.3
-    noise_db: tuple[float, float] = (-70.0, -40.0)
-    masks: int = 1
-    mask_frames: float = 16.0
-    mask_bands: float = 10.0
-    mixup: float = 0.1
+    copies: int = 2
+    speed: float = 0.16
+    microphone_db: float = 4.0
+    noise_db: tuple[float, float] = (-90.0, -50.0)
 
-    def layer(self, seed: int) -> VoiceChanges:
-        """The changes as a layer."""
-        return VoiceChanges(self, seed)
+    def layer(self, seed: int) -> None:
+        """Nothing is left to be changed in a step."""
+        del seed
 
+    def enlarged(self, split: Split, seed: int) -> Split:
+        """The recordings and, behind them, their copies.
 
-@keras.saving.register_keras_serializable(package="mien")
-class RandomVoice(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """Another speed, other frequencies, another beginning and another end, in one bilinear resampling."""
+        Args:
+            split: with windows of (N, 48000) samples.
+            seed: the same seed gives the same copies.
+        """
+        rng = np.random.default_rng(seed)
+        copies = [self._changed(window, rng) for _ in range(self.copies) for window in split.examples]
+        rows = np.tile(np.arange(len(split)), 1 + self.copies)
+        again = split.take(rows)
+        return Split(np.stack([*split.examples, *copies]), again.labels, again.names, again.speakers)
 
-    def __init__(self, config: SpeechAugmentation, seed: int) -> None:
-        super().__init__(dtype="float32")
-        self.config = config
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def call(self, bands: KerasTensor, training: bool = False) -> KerasTensor:
-        """Change a batch."""
-        if not training:
-            return bands
-        config, count, frames = self.config, ops.shape(bands)[0], bands.shape[1]
-        time = ops.exp(self._uniform(count, -1, 1) * config.speed)
-        frequency = ops.exp(self._uniform(count, -1, 1) * config.pitch)
-        start = self._uniform(count, -1, 1) * config.shift
-        zero = ops.zeros_like(time)
-        transforms = ops.stack([frequency, zero, zero, zero, time, start, zero, zero], axis=1)
-        changed = ops.image.affine_transform(
-            bands[..., None], transforms, "bilinear", "constant", -TOP_DB, data_format="channels_last"
-        )[..., 0]
-        silence = ops.full_like(changed[:, :AGAIN_FRAMES], -TOP_DB)
-        twice = ops.maximum(changed, ops.concatenate([silence, changed[:, : frames - AGAIN_FRAMES]], axis=1))
-        again = self._uniform(count, 0, 1) < config.again_share
-        changed = ops.where(again[:, None, None], twice, changed)
-        cut = self._uniform(count, 0, 1) < config.cut_share
-        end = ops.where(cut, self._uniform(count, 0, 1) * (frames - config.shortest) + config.shortest, float(frames))
-        spoken = ops.arange(frames, dtype="float32")[None, :] < end[:, None]
-        return ops.where(spoken[..., None], changed, -TOP_DB)
-
-    def _uniform(self, count: KerasTensor, low: float, high: float) -> KerasTensor:
-        return keras.random.uniform((count,), low, high, seed=self.seed_generator)
-
-
-@keras.saving.register_keras_serializable(package="mien")
-class RandomRoom(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """Another microphone and a floor of noise; the loudest is 0 dB again afterwards."""
-
-    def __init__(self, config: SpeechAugmentation, seed: int) -> None:
-        super().__init__(dtype="float32")
-        self.config = config
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def call(self, bands: KerasTensor, training: bool = False) -> KerasTensor:
-        """Change a batch."""
-        if not training:
-            return bands
-        config, count = self.config, ops.shape(bands)[0]
-        bands = bands + self._colour(count, bands.shape[2], config.microphone_db)
-        noisy = keras.random.uniform((count, 1, 1), seed=self.seed_generator) < config.noise_share
-        level = keras.random.uniform((count, 1, 1), *config.noise_db, seed=self.seed_generator)
-        flicker = keras.random.uniform(ops.shape(bands), -6, 6, seed=self.seed_generator)
-        noise = level + self._colour(count, bands.shape[2], 5.0) + flicker
-        # Of two sounds of different energy, the louder one is nearly the energy of both.
-        bands = ops.where(noisy, ops.maximum(bands, noise), bands)
-        return ops.maximum(bands - ops.max(bands, axis=(1, 2), keepdims=True), -TOP_DB)
-
-    def _colour(self, count: KerasTensor, bands: int, deviation_db: float) -> KerasTensor:
-        """A smooth curve over the bands, (N, 1, bands)."""
-        rough = keras.random.normal((count, 5, 1, 1), stddev=deviation_db, seed=self.seed_generator)
-        smooth = ops.image.resize(rough, (bands, 1), interpolation="bilinear", data_format="channels_last")
-        return ops.reshape(smooth, (-1, 1, bands))
-
-
-@keras.saving.register_keras_serializable(package="mien")
-class RandomMasks(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """Masks stripes of time and of frequency."""
-
-    def __init__(self, config: SpeechAugmentation, seed: int) -> None:
-        super().__init__(dtype="float32")
-        self.config = config
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def call(self, bands: KerasTensor, training: bool = False) -> KerasTensor:
-        """Mask a batch."""
-        if not training:
-            return bands
-        count = ops.shape(bands)[0]
-        for _ in range(self.config.masks):
-            times = self._stripe(count, bands.shape[1], self.config.mask_frames)[:, :, None]
-            frequencies = self._stripe(count, bands.shape[2], self.config.mask_bands)[:, None, :]
-            bands = ops.where(ops.logical_or(times, frequencies), MASK_DB, bands)
-        return bands
-
-    def _stripe(self, count: KerasTensor, length: int, widest: float) -> KerasTensor:
-        centre = keras.random.uniform((count, 1), 0, length, seed=self.seed_generator)
-        half = keras.random.uniform((count, 1), 0, widest / 2, seed=self.seed_generator)
-        return ops.abs(ops.arange(length, dtype="float32")[None, :] - centre) < half
-
-
-@keras.saving.register_keras_serializable(package="mien")
-class VoiceChanges(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """All of them, as a configuration says."""
-
-    def __init__(self, config: SpeechAugmentation, seed: int) -> None:
-        super().__init__(dtype="float32")
-        self.voice = RandomVoice(config, seed + 1)
-        self.room = RandomRoom(config, seed + 2)
-        self.masks = RandomMasks(config, seed + 3)
-        self.mixup = Mixup(config.mixup, seed + 4) if config.mixup else None
-
-    def call(self, bands: KerasTensor, targets: KerasTensor, training: bool = False) -> tuple[KerasTensor, KerasTensor]:
-        """Change a batch of spectrograms and their (N, classes) targets."""
-        bands = ops.cast(bands, "float32")
-        for change in (self.voice, self.room, self.masks):
-            bands = change(bands, training=training)
-        if self.mixup is not None:
-            bands, targets = self.mixup(bands, targets, training=training)
-        return bands, targets
+    def _changed(self, window: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        faster = np.exp(rng.uniform(-self.speed, self.speed))
+        time = np.arange(len(window))
+        spoken = np.interp(time * faster, time, window, right=0.0)
+        response_db = np.interp(
+            np.linspace(0, 1, len(window) // 2 + 1),
+            np.linspace(0, 1, _CURVE),
+            rng.normal(0, self.microphone_db, _CURVE),
+        )
+        heard = np.fft.irfft(np.fft.rfft(spoken) * 10 ** (response_db / 20), len(window))
+        noise = 10 ** (rng.uniform(*self.noise_db) / 20) * rng.normal(size=len(window))
+        return np.asarray(heard + noise, np.float32)

@@ -148,8 +148,9 @@ WINDOW_HOP_S = 1.5
 AUDIO = TensorSpec("AUDIO", "FP32", (int(WINDOW_S * SAMPLE_RATE_HZ),))
 """Samples of one channel, -1..1; loudness makes no difference."""
 
-LOG_MEL = TensorSpec("LOG_MEL", "FP32", (151, 64))
-"""Energy of 64 mel bands every 20 ms, in dB below the loudest of the window, -80..0."""
+FUNCTIONALS = TensorSpec("FUNCTIONALS", "FP32", (1367,))
+"""Statistics of what a voice does over the frames in which somebody speaks: of mel bands, pitch, harmonicity and the
+shape of the spectrum. `training.descriptors` and `training.functionals` say which."""
 
 SPEECH_LABELS = ("angry", "boredom", "disgust", "fear", "happy", "neutral", "sad")
 """The emotions of the Berlin Database of Emotional Speech. Faces have no boredom, speech no surprise."""
@@ -157,8 +158,8 @@ SPEECH_LABELS = ("angry", "boredom", "disgust", "fear", "happy", "neutral", "sad
 SPEECH_PROBABILITIES = TensorSpec("PROBABILITIES", "FP32", (len(SPEECH_LABELS),))
 """One probability a label of speech; a row sums to 1."""
 
-SPEECH_PREPROCESS = ModelSpec("speech_preprocess", AUDIO, LOG_MEL, "onnxruntime")
-SPEECH_CLASSIFIER = ModelSpec("speech_classifier", LOG_MEL, SPEECH_PROBABILITIES, "onnxruntime")
+SPEECH_PREPROCESS = ModelSpec("speech_preprocess", AUDIO, FUNCTIONALS, "onnxruntime")
+SPEECH_CLASSIFIER = ModelSpec("speech_classifier", FUNCTIONALS, SPEECH_PROBABILITIES, "onnxruntime")
 
 SPEECH_EMOTION = EnsembleSpec(
     name="speech_emotion",

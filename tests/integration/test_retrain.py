@@ -183,7 +183,12 @@ from training.config import Config
 from training.speech_augmentation import SpeechAugmentation
 
 CONFIG = Config(
-    network="speech_crnn", epochs=1, learning_rate=0.001, batch_size=8, ema=None, augmentation=SpeechAugmentation()
+    network="speech_linear",
+    epochs=1,
+    learning_rate=0.001,
+    batch_size=8,
+    ema=None,
+    augmentation=SpeechAugmentation(copies=1),
 )
 '''
 

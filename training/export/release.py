@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from mien.contract import AUDIO, FACES, LOG_MEL, PIXELS, PIXELS_RGB
+from mien.contract import AUDIO, FACES, FUNCTIONALS, PIXELS, PIXELS_RGB
 from training import networks, preprocessing
 from training.errors import ExportError, TrainingError
 from training.export import configs, golden
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from mien.contract import EnsembleSpec, ModelSpec
 
-FEATURES_TOLERANCE = {PIXELS: 1e-3, PIXELS_RGB: 1e-3, LOG_MEL: 1e-2}
-"""Largest difference between formats of what a network takes: of a level (0..255), of an energy in dB (-80..0)."""
+FEATURES_TOLERANCE = {PIXELS: 1e-3, PIXELS_RGB: 1e-3, FUNCTIONALS: 1e-2}
+"""Largest difference between formats of what a network takes: of a level (0..255), of a functional, most in dB."""
 
 PROBABILITIES_TOLERANCE = 1e-5
 """Largest difference of a probability between formats."""

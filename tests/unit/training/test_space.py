@@ -96,5 +96,5 @@ def test_suggestions_stay_within_the_space_and_make_a_configuration() -> None:
 
 
 def test_a_space_of_faces_is_refused_for_speech() -> None:
-    with pytest.raises(TrainingError, match="augmentation of speech_crnn has no flip"):
-        configure(load_config("speech_crnn"), {"augmentation.flip": 0.5})
+    with pytest.raises(TrainingError, match="augmentation of speech_linear has no flip"):
+        configure(load_config("speech_linear"), {"augmentation.flip": 0.5})

@@ -1,4 +1,4 @@
-"""Random changes to voices."""
+"""Changed copies of voices."""
 
 from __future__ import annotations
 
@@ -6,77 +6,67 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from keras import ops
 
-from mien.contract import LOG_MEL
-from training.speech_augmentation import MASK_DB, RandomMasks, SpeechAugmentation
+from mien.contract import AUDIO, SAMPLE_RATE_HZ
+from training.dataset import Split
+from training.speech_augmentation import SpeechAugmentation
 
-CONFIG = SpeechAugmentation()
-OFF = SpeechAugmentation(
-    speed=0, pitch=0, shift=0, again_share=0, cut_share=0, microphone_db=0, noise_share=0, masks=0, mixup=0
-)
+OFF = SpeechAugmentation(copies=1, speed=0.0, microphone_db=0.0, noise_db=(-200.0, -200.0))
 
 
 @pytest.fixture
-def bands() -> np.ndarray:
-    rough = np.random.default_rng(0).uniform(-80, -10, (8, *LOG_MEL.shape)).astype(np.float32)
-    rough[:, 20, 20] = 0
-    rough[:, 100:] = -80
-    return rough
+def split() -> Split:
+    """Two tones of two seconds."""
+    time = np.arange(AUDIO.shape[0]) / SAMPLE_RATE_HZ
+    tones = np.stack([0.5 * np.sin(2 * np.pi * hz * time) * (time < 2) for hz in (200, 400)]).astype(np.float32)
+    return Split(tones, np.array([3, 5]), ("a.wav", "b.wav"), ("03", "08"))
 
 
-def changed(config: SpeechAugmentation, bands: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    view, targets = config.layer(seed)(bands, np.eye(len(bands), dtype=np.float32), training=True)
-    return ops.convert_to_numpy(view), ops.convert_to_numpy(targets)
+def peak_hz(window: np.ndarray) -> float:
+    return float(np.abs(np.fft.rfft(window)).argmax()) * SAMPLE_RATE_HZ / len(window)
 
 
-def test_nothing_changes_outside_training_or_when_all_is_off(bands: np.ndarray) -> None:
-    targets = np.eye(len(bands), dtype=np.float32)
-    view, same = CONFIG.layer(0)(bands, targets, training=False)
+def test_the_recordings_come_first_and_their_copies_behind_them(split: Split) -> None:
+    larger = SpeechAugmentation(copies=2).enlarged(split, 0)
 
-    np.testing.assert_array_equal(view, bands)
-    np.testing.assert_array_equal(same, targets)
-    np.testing.assert_allclose(changed(OFF, bands)[0], bands, atol=1e-4)
-
-
-def test_the_loudest_stays_at_0_db_and_silence_at_80_below(bands: np.ndarray) -> None:
-    view, _ = changed(replace(CONFIG, masks=0, mixup=0), bands)
-
-    np.testing.assert_allclose(view.max(axis=(1, 2)), 0, atol=1e-4)
-    assert view.min() >= -80
+    np.testing.assert_array_equal(larger.examples[:2], split.examples)
+    np.testing.assert_array_equal(larger.labels, [3, 5] * 3)
+    assert larger.names == split.names * 3
+    assert larger.speakers == split.speakers * 3
+    assert larger.examples.dtype == np.float32
 
 
-def test_the_same_seed_gives_the_same_changes_and_another_others(bands: np.ndarray) -> None:
-    first, again, other = (changed(CONFIG, bands, seed)[0] for seed in (1, 1, 2))
+def test_all_off_changes_nothing(split: Split) -> None:
+    np.testing.assert_allclose(OFF.enlarged(split, 0).examples[2:], split.examples, atol=1e-6)
+
+
+def test_no_copies_are_none(split: Split) -> None:
+    np.testing.assert_array_equal(replace(OFF, copies=0).enlarged(split, 0).examples, split.examples)
+
+
+def test_what_is_said_faster_is_higher_and_shorter(split: Split) -> None:
+    for window in replace(OFF, copies=8, speed=0.16).enlarged(split, 0).examples[2:][::2]:
+        faster = peak_hz(window) / 200
+        seconds = np.flatnonzero(np.abs(window) > 0.01)[-1] / SAMPLE_RATE_HZ
+
+        assert np.exp(-0.16) - 0.01 < faster < np.exp(0.16) + 0.01
+        assert seconds * faster == pytest.approx(2, abs=0.02)
+
+
+def test_noise_is_as_loud_as_asked(split: Split) -> None:
+    copy = replace(OFF, noise_db=(-40.0, -40.0)).enlarged(split, 0).examples[2]
+
+    assert 20 * np.log10(copy[-SAMPLE_RATE_HZ // 2 :].std()) == pytest.approx(-40, abs=0.3)
+
+
+def test_another_microphone_changes_the_balance_of_frequencies(split: Split) -> None:
+    copies = replace(OFF, copies=8, microphone_db=6.0).enlarged(split, 0).examples[2:]
+
+    assert np.ptp(20 * np.log10(np.abs(copies).max(axis=1))) > 3
+
+
+def test_the_same_seed_gives_the_same_copies_and_another_others(split: Split) -> None:
+    first, again, other = (SpeechAugmentation().enlarged(split, seed).examples for seed in (1, 1, 2))
 
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
-
-
-def test_the_beginning_said_again_fills_the_window(bands: np.ndarray) -> None:
-    view, _ = changed(replace(OFF, again_share=1.0), bands)
-
-    np.testing.assert_allclose(view[:, 101:150], bands[:, 11:60], atol=1e-4)
-
-
-def test_speech_cut_short_is_followed_by_silence(bands: np.ndarray) -> None:
-    view, _ = changed(replace(OFF, cut_share=1.0, shortest=50.0), np.zeros_like(bands))
-
-    lengths = (view[:, :, 0] > -80).sum(axis=1)
-    assert (lengths >= 50).all()
-    assert (view[:, -1] == -80).any()
-
-
-def test_masks_are_stripes(bands: np.ndarray) -> None:
-    view = ops.convert_to_numpy(RandomMasks(replace(CONFIG, masks=2), 0)(bands, training=True))
-
-    masked = view == MASK_DB
-    assert masked.any()
-    assert (masked.all(axis=1).any(axis=1) | masked.all(axis=2).any(axis=1)).any()
-
-
-def test_blended_targets_are_still_probabilities(bands: np.ndarray) -> None:
-    _, targets = changed(CONFIG, bands)
-
-    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-5)
-    assert (targets.max(axis=1) < 1).any()
