@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ ALL_VOICES = "all"
 """Folder of the network that is fitted to everybody."""
 
 FEWEST_SPEAKERS = 3
+
+_PREPROCESSING_FILE = "preprocessing.onnx"
 
 SHOWN_EVERY = 8
 """Of the recordings that a network is fitted to, every eighth is what its figures by epoch are of."""
@@ -131,10 +134,13 @@ def _classifier(config: Config, dataset: Dataset, fitted: Split, run: Path) -> C
         from training.export.onnx_format import save_onnx  # imports TensorFlow, which fitting can do without
         from training.export.release import candidate_of_run, probabilities_model
 
-        models = preprocessing.PREPROCESSING[ensemble.members[-1].input](), probabilities_model(candidate_of_run(run))
-        for model, spec, path in zip(models, ensemble.members, (preprocess, classifier), strict=True):
+        for path in (preprocess, classifier):
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_onnx(model, spec, path)
+        shared = run.with_name(_PREPROCESSING_FILE)  # the same for all, and the longer of the two to export
+        if not shared.exists():
+            save_onnx(preprocessing.PREPROCESSING[ensemble.members[-1].input](), ensemble.members[0], shared)
+        shutil.copyfile(shared, preprocess)
+        save_onnx(probabilities_model(candidate_of_run(run)), ensemble.members[-1], classifier)
     return open_onnx(classifier, f"{config.network}, each speaker left out in turn")
 
 
