@@ -57,8 +57,7 @@ def create_caller(kind: Kind, plan: LoadPlan, client: ClientSettings, settings: 
     if kind == "grpc":
         return TensorCaller(_faces(plan, client), plan.faces, _Addressee.of_faces(client), client)
     if kind == "speech":
-        windows = speech.made_windows(PREPARED_REQUESTS * plan.windows)
-        return TensorCaller(windows, plan.windows, _Addressee.of_speech(client), client)
+        return TensorCaller(_windows(plan), plan.windows, _Addressee.of_speech(client), client)
     if kind == "pipeline":
         return PipelineCaller(plan, client)
     return RestCaller(plan, settings)
@@ -128,6 +127,11 @@ def _faces(plan: LoadPlan, settings: ClientSettings) -> NDArray[np.uint8]:
     if plan.made_faces:
         return pictures.made_faces(PREPARED_REQUESTS * plan.faces)
     return pictures.cut_faces(plan.pictures, settings)
+
+
+def _windows(plan: LoadPlan) -> NDArray[np.float32]:
+    count = PREPARED_REQUESTS * plan.windows
+    return speech.cut_windows(plan.recordings, count) if plan.recordings else speech.made_windows(count)
 
 
 def _batches(items: NDArray[Any], size: int) -> list[NDArray[Any]]:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from loadtest import display, pictures, report
+from loadtest import display, pictures, report, speech
 from loadtest.generator import Distribution, worker_command
 from loadtest.knee import Probe, find_knee
 from loadtest.load_test import Outcome, Targets, run
@@ -59,6 +59,15 @@ Pictures = Annotated[
         help="Folder of pictures to send. By default two portraits, and made faces.",
     ),
 ]
+Recordings = Annotated[
+    Path | None,
+    typer.Option(
+        "--recordings",
+        exists=True,
+        file_okay=False,
+        help="Folder of recordings whose windows speech users send. By default made windows.",
+    ),
+]
 Server = Annotated[str | None, typer.Option(help="Triton's gRPC port. [default: MIEN_ENDPOINTS or 127.0.0.1:8001]")]
 Gateway = Annotated[str | None, typer.Option(help="The gateway's URL. [default: http://127.0.0.1:8080]")]
 Metrics = Annotated[str | None, typer.Option(help="Triton's metrics. [default: http://127.0.0.1:8002/metrics]")]
@@ -90,6 +99,7 @@ def run_test(
     faces: Faces = 1,
     windows: Windows = 1,
     pictures_folder: Pictures = None,
+    recordings_folder: Recordings = None,
     server: Server = None,
     gateway: Gateway = None,
     metrics: Metrics = None,
@@ -109,6 +119,7 @@ def run_test(
     plan = make_plan(
         users,
         pictures_folder,
+        recordings_folder,
         duration_s=duration,
         shape=shape,
         rate=rate,
@@ -151,6 +162,7 @@ def find_capacity(
     faces: Faces = 1,
     windows: Windows = 1,
     pictures_folder: Pictures = None,
+    recordings_folder: Recordings = None,
     server: Server = None,
     gateway: Gateway = None,
     metrics: Metrics = None,
@@ -163,6 +175,7 @@ def find_capacity(
     plan = make_plan(
         users,
         pictures_folder,
+        recordings_folder,
         duration_s=duration,
         rate=start,
         arrivals=arrivals,
@@ -211,12 +224,12 @@ def worker(
     os.execv(command[0], command)  # noqa: S606 - a fixed program, and no shell
 
 
-def make_plan(users: str, folder: Path | None, **values: object) -> LoadPlan:
+def make_plan(users: str, folder: Path | None, recordings_folder: Path | None = None, **values: object) -> LoadPlan:
     """The plan that the options describe.
 
     Raises:
         SettingsError: an option does not make sense.
-        LoadTestError: the folder holds no picture.
+        LoadTestError: a folder holds no picture, or no recording.
     """
     try:
         return LoadPlan.model_validate(
@@ -224,6 +237,7 @@ def make_plan(users: str, folder: Path | None, **values: object) -> LoadPlan:
                 "users": parse_users(users),
                 "pictures": pictures.find_pictures(folder or pictures.PORTRAITS),
                 "made_faces": folder is None,
+                "recordings": speech.find_recordings(recordings_folder) if recordings_folder else (),
                 **values,
             }
         )

@@ -39,6 +39,7 @@ class LoadPlan(BaseModel):
         windows: in each call of a `speech` user.
         pictures: what `pipeline` and `rest` users send, and `grpc` users take their faces from.
         made_faces: whether `grpc` users send made faces instead.
+        recordings: what `speech` users take their windows from; without any, they send made ones.
         deadline_s: of each call.
         seed: of the random gaps.
         workers: processes that share the load.
@@ -56,6 +57,7 @@ class LoadPlan(BaseModel):
     windows: int = Field(default=1, ge=1, le=contract.MAX_BATCH_SIZE)
     pictures: tuple[Path, ...] = ()
     made_faces: bool = True
+    recordings: tuple[Path, ...] = ()
     deadline_s: float = Field(default=10.0, gt=0)
     seed: int = 1
     workers: int = Field(default=1, ge=1)
