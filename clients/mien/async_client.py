@@ -127,9 +127,11 @@ class AsyncEmotionClient(BaseClient):
         """See `EmotionClient.models`."""
         return await self._run(self._procedures.models(deadline_s))
 
-    async def is_ready(self, *, deadline_s: float | None = None) -> bool:
+    async def is_ready(
+        self, *, ensemble: contract.EnsembleSpec = contract.EMOTION, deadline_s: float | None = None
+    ) -> bool:
         """See `EmotionClient.is_ready`."""
-        return await self._run(self._procedures.is_ready(deadline_s))
+        return await self._run(self._procedures.is_ready(deadline_s, ensemble))
 
     async def _run(self, procedure: Procedure[T]) -> T:
         self._check_open()

@@ -195,9 +195,9 @@ class EmotionClient(BaseClient):
         """What the server says about the models of the contract; needs no admin key."""
         return self._run(self._procedures.models(deadline_s))
 
-    def is_ready(self, *, deadline_s: float | None = None) -> bool:
-        """Whether a real inference succeeds now."""
-        return self._run(self._procedures.is_ready(deadline_s))
+    def is_ready(self, *, ensemble: contract.EnsembleSpec = contract.EMOTION, deadline_s: float | None = None) -> bool:
+        """Whether a real inference of faces, or of another ensemble, succeeds now."""
+        return self._run(self._procedures.is_ready(deadline_s, ensemble))
 
     def _run(self, procedure: Procedure[T]) -> T:
         self._check_open()

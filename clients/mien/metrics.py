@@ -54,7 +54,8 @@ class TrafficMetrics:
         )
         self._infer = Histogram(
             "mien_infer_seconds",
-            "Time the server was asked for by the call of each face.",
+            "Time the server was asked for by the call of each face, or window of speech.",
+            ("model",),
             registry=registry,
             buckets=LATENCY_BOUNDS_S,
         )
@@ -91,7 +92,7 @@ class TrafficMetrics:
         """Count one classified face: a client's `on_result`."""
         self._predictions.labels(result.ensemble, result.label, result.model_version).inc()
         self._confidence.labels(result.ensemble, result.model_version).observe(result.confidence)
-        self._infer.observe(result.infer_s)
+        self._infer.labels(result.ensemble).observe(result.infer_s)
         if result.detect_s:
             self._detect.observe(result.detect_s)
 

@@ -189,12 +189,13 @@ class Procedures:
         self._report(answer, [item.detect_s for item in located for _ in item.faces])
         return _recognitions(located, answer.predictions, detector.name, answer.seconds)
 
-    def is_ready(self, deadline_s: float | None) -> Procedure[bool]:
+    def is_ready(self, deadline_s: float | None, ensemble: contract.EnsembleSpec = contract.EMOTION) -> Procedure[bool]:
         """Whether a real inference succeeds; the server's own ready flags stay true when a model has died."""
-        face = np.zeros((1, *contract.FACES.shape), np.uint8)
+        route = self._faces if ensemble.name == contract.EMOTION.name else self._speech
         try:
             context = CallContext.create()
-            yield from self._ask(self._faces, self._faces.requests(face, context), context, self._deadline(deadline_s))
+            requests = route.requests(ensemble.input.zeros(1), context)
+            yield from self._ask(route, requests, context, self._deadline(deadline_s))
         except InferenceError as error:
             logger.info("Not ready: %s", error)
             return False

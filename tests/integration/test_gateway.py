@@ -191,7 +191,7 @@ def test_metrics_and_logs_tell_of_the_traffic_without_the_picture(
 
 
 def test_the_gateway_is_ready(client: httpx.Client) -> None:
-    assert client.get("/ready").json() == {"status": "ready"}
+    assert client.get("/ready").json() == {"status": "ready", "speech": True}
 
 
 @pytest.mark.data

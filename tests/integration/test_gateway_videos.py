@@ -274,6 +274,7 @@ def test_a_model_server_without_speech_leaves_the_faces(
         assert answer["sound"]["problem"] == "The model server cannot answer now; try again in a moment."
         assert answer["sound"]["whole"]["face"]["emotion"] == "happy"
         assert "video_not_heard" in gateway.log
+        assert client.get("/ready").json() == {"status": "ready", "speech": False}
 
 
 def test_the_documented_commands_work_as_printed(gateway: RunningGateway, talking: Path) -> None:

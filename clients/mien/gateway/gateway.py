@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
 from mien.async_client import AsyncEmotionClient
+from mien.contract import SPEECH_EMOTION
 from mien.errors import SettingsError
 from mien.gateway.cameras import Cameras
 from mien.gateway.jobs import VideoJobs
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from mien.settings import ClientSettings
 
 READY_DEADLINE_S = 3.0
+HEARS_DEADLINE_S = 0.5
+"""Short: who asks whether faces are answered shall not wait for a model of speech that hangs."""
+
 READY_FOR_S = 1.0
 """A readiness answer is given again this long: whoever asks in a loop does not load the model server."""
 
@@ -74,6 +78,7 @@ class Gateway:
         self._stack = AsyncExitStack()
         self._ready_lock = asyncio.Lock()
         self._ready_until = 0.0
+        self._hears = False
 
     async def __aenter__(self) -> Self:
         """Start the workers.
@@ -94,12 +99,20 @@ class Gateway:
     ) -> None:
         await self._stack.__aexit__(kind, error, trace)
 
+    @property
+    def hears(self) -> bool:
+        """Whether an inference of speech succeeded, too, when `is_ready` last asked."""
+        return self._hears
+
     async def is_ready(self) -> bool:
-        """Whether a real inference succeeds, or did a moment ago."""
+        """Whether a real inference of faces succeeds, or did a moment ago."""
         async with self._ready_lock:
             if time.monotonic() < self._ready_until:
                 return True
-            is_ready = await self._client.is_ready(deadline_s=READY_DEADLINE_S)
+            is_ready, self._hears = await asyncio.gather(
+                self._client.is_ready(deadline_s=READY_DEADLINE_S),
+                self._client.is_ready(ensemble=SPEECH_EMOTION, deadline_s=HEARS_DEADLINE_S),
+            )
             self._ready_until = time.monotonic() + READY_FOR_S if is_ready else 0.0
             return is_ready
 

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from mien.gateway.gateway import TheGateway
 from mien.gateway.guard import caller
 from mien.gateway.refusals import RETRY_SOON, RequestRefusedError
-from mien.gateway.schemas import HealthAnswer
+from mien.gateway.schemas import HealthAnswer, ReadyAnswer
 
 router = APIRouter(tags=["operation"])
 
@@ -20,13 +20,13 @@ async def health() -> HealthAnswer:
 
 
 @router.get("/ready")
-async def ready(gateway: TheGateway) -> HealthAnswer:
-    """Whether an inference by the model server succeeds now."""
+async def ready(gateway: TheGateway) -> ReadyAnswer:
+    """Whether an inference of faces by the model server succeeds now; and, as `speech`, whether one of speech does."""
     if not await gateway.is_ready():
         raise RequestRefusedError(
             HTTPStatus.SERVICE_UNAVAILABLE, "The model server does not answer an inference.", RETRY_SOON
         )
-    return HealthAnswer(status="ready")
+    return ReadyAnswer(status="ready", speech=gateway.hears)
 
 
 @router.get(

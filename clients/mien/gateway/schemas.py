@@ -312,8 +312,17 @@ class JobAnswer(BaseModel):
 
 
 class HealthAnswer(BaseModel):
-    """Whether the gateway lives or is ready."""
+    """Whether the gateway lives."""
 
     model_config = _example({"status": "ok"})
 
     status: str
+
+
+class ReadyAnswer(BaseModel):
+    """Whether the gateway is ready."""
+
+    model_config = _example({"status": "ready", "speech": True})
+
+    status: str
+    speech: bool = Field(description="Whether the model server answers speech too; without it only faces are named.")

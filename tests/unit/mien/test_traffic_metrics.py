@@ -30,7 +30,7 @@ def test_results_are_counted_by_model_label_and_release(metrics: TrafficMetrics,
     buckets = {"model": "emotion", "release": "2"}
     assert registry.get_sample_value("mien_confidence_bucket", buckets | {"le": "0.8"}) == 0
     assert registry.get_sample_value("mien_confidence_bucket", buckets | {"le": "0.9"}) == 2
-    assert registry.get_sample_value("mien_infer_seconds_sum") == pytest.approx(0.008)
+    assert registry.get_sample_value("mien_infer_seconds_sum", {"model": "emotion"}) == pytest.approx(0.008)
     assert registry.get_sample_value("mien_detect_seconds_count") == 2
 
 
