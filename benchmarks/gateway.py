@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,7 +119,11 @@ def _wait_ready(port: int, process: subprocess.Popen[bytes]) -> None:
 def memory_mib(pid: int) -> float:
     """Private memory of a process and all that it started, in MiB."""
     process = psutil.Process(pid)
-    return sum(member.memory_full_info().uss for member in (process, *process.children(recursive=True))) / 2**20
+    size = process.memory_full_info().uss
+    for child in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it may end meanwhile, as a video's process does
+            size += child.memory_full_info().uss
+    return float(size / 2**20)
 
 
 def soak(call: Callable[[], object], pid: int, count: int) -> None:
