@@ -138,9 +138,9 @@ LOAD = (
         test="test_bad_clients.py::test_slow_uploads_keep_nobody_out",
     ),
     Mutation(
-        name="the queue before preprocessing has no bound",
+        name="the queue before the classifier has no bound",
         row=8,
-        file="model_repository/emotion_preprocess/config.pbtxt",
+        file="model_repository/emotion_classifier/config.pbtxt",
         text="    max_queue_size: 256\n    default_timeout_microseconds: 2000000\n",
         replacement="",
         test="test_overload.py::test_three_times_the_capacity",
