@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mien.errors import MienError
+from mien.output import escape_what_cannot_be_encoded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 def run(app: typer.Typer, arguments: Sequence[str] | None) -> int:
     """Run a command line; returns the exit status of what ended it."""
+    escape_what_cannot_be_encoded()
     try:
         app(arguments)
     except MienError as error:

@@ -26,6 +26,7 @@ from loadtest.settings import LoadTestSettings
 from loadtest.shapes import ShapeName  # noqa: TC001 (typer reads the annotations at run time)
 from loadtest.summary import Objectives
 from mien.errors import InferenceError, MienError, SettingsError
+from mien.output import escape_what_cannot_be_encoded
 from mien.settings import ClientSettings
 
 if TYPE_CHECKING:
@@ -269,6 +270,7 @@ def parse_users(text: str) -> dict[Kind, int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status of what ended it."""
+    escape_what_cannot_be_encoded()
     try:
         app(arguments)
     except MienError as error:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mien.errors import MienError
+from mien.output import escape_what_cannot_be_encoded
 from serving.control import ServerControl
 from serving.errors import ServingError
 from serving.foreground import serve
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    escape_what_cannot_be_encoded()
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.errors import MienError
+from mien.output import escape_what_cannot_be_encoded
 from training import evaluation_commands
 from training.errors import DatasetError
 from training.fit_command import fit
@@ -117,6 +118,7 @@ app.command()(evaluation_commands.quantize)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an expected error ends in a sentence and its exit code."""
+    escape_what_cannot_be_encoded()
     try:
         app(arguments)
     except MienError as error:

@@ -12,6 +12,7 @@ import warnings
 from typing import Final
 
 from mien.errors import MienError, SettingsError
+from mien.output import escape_what_cannot_be_encoded
 
 EXIT_FAULT: Final = 70
 EXIT_INTERRUPTED: Final = 130
@@ -22,6 +23,7 @@ def main() -> int:
     # OpenCV reads these when it is imported; its own lines would stand between ours.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    escape_what_cannot_be_encoded()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container keeps its rows, as after Ctrl-C
     try:
         return _run()

@@ -217,6 +217,14 @@ ATTACKS = (
         test="test_tls.py::test_a_gateway_does_not_start_with_files_that_it_cannot_use",
     ),
     Mutation(
+        name="a letter that the locale lacks ends a command",
+        row=16,
+        file="clients/mien/output.py",
+        text='sys.stdout.reconfigure(errors="backslashreplace")',
+        replacement="pass",
+        test="test_environment.py::test_a_letter_that_the_locale_lacks_ends_no_command",
+    ),
+    Mutation(
         name="a silent PostgreSQL is waited for",
         row=17,
         file="clients/mien/gateway/feedback/postgresql.py",

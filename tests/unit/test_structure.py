@@ -20,8 +20,8 @@ SOURCES = {
 # What each package may import of the others; "mien" alone means all of the SDK.
 ALLOWED = {
     "mien": set[str](),
-    "training": {"mien.contract", "mien.errors"},
-    "serving": {"mien.channel", "mien.contract", "mien.errors", "mien.settings"},
+    "training": {"mien.contract", "mien.errors", "mien.output"},
+    "serving": {"mien.channel", "mien.contract", "mien.errors", "mien.output", "mien.settings"},
     "flows": {"mien", "training", "serving"},
     "loadtest": {"mien"},
 }

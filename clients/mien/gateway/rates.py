@@ -129,7 +129,8 @@ class _Shared:
         item = RateLimitItemPerMinute(per_minute, namespace="mien")
         if self._limiter.hit(item, route, caller):
             return None
-        return max(1.0, self._limiter.get_window_stats(item, route, caller).reset_time - time.time())
+        wait_s = self._limiter.get_window_stats(item, route, caller).reset_time - time.time()
+        return min(WINDOW_S, max(1.0, wait_s))  # the clock may have been set meanwhile
 
 
 def _storage(url: str) -> Storage:

@@ -73,3 +73,15 @@ async def test_a_redis_that_says_nothing_is_waited_for_once_in_a_while() -> None
             begin_s = time.monotonic()
             assert await accepted(rates, "b", 200, 100) == 100
             assert time.monotonic() - begin_s < 4 * REDIS_TIMEOUT_S
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_clock_that_is_set_has_nobody_wait_for_longer_than_a_minute(
+    monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    with running_redis() as server:
+        rates = [Rates(server.url)]
+        assert await accepted(rates, "a", 5, 5) == 5
+        clock = SimpleNamespace(monotonic=time.monotonic, time=lambda: time.time() + 3600 * hours)
+        monkeypatch.setattr("mien.gateway.rates.time", clock)
+        assert await accepted(rates, "a", 5, 5) == 0
