@@ -5,16 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from flows.errors import NoServerError, RolloutError
+from flows.errors import NoServerError
 from flows.releases.rollout import Rollout
 from flows.releases.workload import Workload
 from flows.settings import read_flow_settings
-from mien.contract import EMOTION
 from serving import ModelRepository, Promoter, ServerControl
 from serving.errors import ControlError
 from serving.record import read_record
 from serving.repository import install_shipped
-from serving.settings import release_variable
 from serving.store import open_store
 
 if TYPE_CHECKING:
@@ -79,26 +77,15 @@ def check_serving(settings: ServingSettings, ensemble: EnsembleSpec) -> None:
 
     Raises:
         NoServerError: no server runs on this state folder.
-        RolloutError: Kubernetes cannot be reached, has no such Deployment, or the ensemble is not rolled out from here.
+        RolloutError: Kubernetes cannot be reached, or has no such Deployment.
         StoreError: no release store is set, without which its pods would get no release.
     """
     flow_settings = read_flow_settings()
     if flow_settings.platform == "local":
         running_server(settings, ensemble)
     else:
-        _check_rollouts(ensemble)
         open_store(settings.release_store, ensemble)
         Workload(flow_settings, ensemble).release()
-
-
-def _check_rollouts(ensemble: EnsembleSpec) -> None:
-    """A rollout ends with golden inputs that are asked for as callers do, which is written for faces alone."""
-    if ensemble.name != EMOTION.name:
-        raise RolloutError(
-            f"A release of {ensemble.name} is not rolled out from here yet. Push it, and change"
-            f" {release_variable(ensemble)} of the Deployment's container sync: a pod that answers wrongly does"
-            " not become ready."
-        )
 
 
 @contextmanager
@@ -107,12 +94,11 @@ def promoter_of(settings: ServingSettings, ensemble: EnsembleSpec) -> Iterator[R
 
     Raises:
         NoServerError: no server runs on this state folder.
-        RolloutError: Kubernetes cannot be reached, or the ensemble is not rolled out from here.
+        RolloutError: Kubernetes cannot be reached.
         StoreError: Kubernetes is to serve, and no release store is set.
     """
     flow_settings = read_flow_settings()
     if flow_settings.platform == "kubernetes":
-        _check_rollouts(ensemble)
         store = open_store(settings.release_store, ensemble)
         yield Rollout(working_copy(settings), ensemble, store, Workload(flow_settings, ensemble))
         return

@@ -28,7 +28,7 @@ class FakeKubernetes:
 
     Args:
         cluster: with its first pods.
-        release: what they serve.
+        release: what they serve of the cluster's ensemble.
     """
 
     def __init__(self, cluster: Cluster, release: int) -> None:
@@ -75,7 +75,9 @@ class FakeKubernetes:
                 "template": {
                     "spec": {
                         "containers": [{"name": "triton"}],
-                        "initContainers": [{"name": "sync", "env": [{"name": "MIEN_RELEASE", "value": self._release}]}],
+                        "initContainers": [
+                            {"name": "sync", "env": [{"name": self._cluster.variable, "value": self._release}]}
+                        ],
                     }
                 },
             },
@@ -92,7 +94,7 @@ class FakeKubernetes:
     def patch(self, body: dict[str, Any]) -> None:
         """Take a strategic merge patch of the release."""
         (sync,) = body["spec"]["template"]["spec"]["initContainers"]
-        assert (sync["name"], sync["env"][0]["name"]) == ("sync", "MIEN_RELEASE")
+        assert (sync["name"], sync["env"][0]["name"]) == ("sync", self._cluster.variable)
         self.reasons.append(body["metadata"]["annotations"]["kubernetes.io/change-cause"])
         self._release = sync["env"][0]["value"]
         self._generation += 1

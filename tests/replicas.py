@@ -28,11 +28,14 @@ from mien.contract import EMOTION
 from serving import read_settings
 from serving.engines import WheelEngine
 from serving.kept_process import KeptProcess
+from serving.settings import release_variable
 from serving.stubs import living_stubs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
+
+    from mien.contract import EnsembleSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "triton.mien.svc"
@@ -103,9 +106,12 @@ class NotReadyError(Exception):
 class Pod:
     """One replica: a folder filled by the sync, Triton on it, and the probe beside it."""
 
-    def __init__(self, folder: Path, address: str, ports: tuple[int, ...], store: str, release: int) -> None:
+    def __init__(
+        self, folder: Path, address: str, ports: tuple[int, ...], store: str, release: int, variable: str
+    ) -> None:
         self.address = address
         self.release = release
+        self._variable = variable
         self._folder = folder
         self._grpc_port, self._metrics_port, self._probe_port = ports
         self._store = store
@@ -117,9 +123,11 @@ class Pod:
         self._folder.mkdir()
         self._run(
             "sync",
-            MIEN_RELEASE_STORE=self._store,
-            MIEN_RELEASE=str(self.release),
-            MIEN_MODEL_REPOSITORY=str(self._folder / "models"),
+            **{
+                "MIEN_RELEASE_STORE": self._store,
+                self._variable: str(self.release),
+                "MIEN_MODEL_REPOSITORY": str(self._folder / "models"),
+            },
         )
         self._probe = self._begin_probe()
         launch = WheelEngine(read_settings().triton_environment, self._folder / "backends").command(self._arguments())
@@ -279,9 +287,11 @@ class Cluster:
     Args:
         folder: for all that pods write.
         store: where releases come from.
+        ensemble: whose releases pods are told; of the others they take what is current in the store.
     """
 
-    def __init__(self, folder: Path, store: str) -> None:
+    def __init__(self, folder: Path, store: str, ensemble: EnsembleSpec = EMOTION) -> None:
+        self.variable = release_variable(ensemble)
         self.pods: list[Pod] = []
         self.ending = 0
         self._folder = folder
@@ -308,7 +318,8 @@ class Cluster:
     def add_pod(self, release: int) -> Pod:
         """Start one, and have callers find it when it is ready."""
         self._started += 1
-        pod = Pod(self._folder / f"pod-{self._started}", f"127.1.0.{self._started}", self._ports, self._store, release)
+        folder, address = self._folder / f"pod-{self._started}", f"127.1.0.{self._started}"
+        pod = Pod(folder, address, self._ports, self._store, release, self.variable)
         self._stack.callback(pod.remove)
         pod.start()
         try:
@@ -351,6 +362,7 @@ class Load:
         answers: the release that answered, in the order of the answers.
         waits_s: how long each call took, in the order of the answers.
         options: further settings of the clients.
+        ensemble: whom they ask.
     """
 
     endpoint: str
@@ -359,6 +371,7 @@ class Load:
     answers: list[int] = field(default_factory=list)
     waits_s: list[float] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
+    ensemble: EnsembleSpec = EMOTION
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -389,13 +402,14 @@ class Load:
         return Counter(self.answers)
 
     def _call(self) -> None:
-        faces = EMOTION.input.zeros(2)
+        inputs = self.ensemble.input.zeros(2)
         settings = ClientSettings(**({"endpoints": (self.endpoint,), "deadline_s": 30} | self.options))
         with EmotionClient(settings) as client:
+            ask = client.classify if self.ensemble is EMOTION else client.classify_speech
             while not self._stop.is_set():
                 begin = time.monotonic()
                 try:
-                    (version,) = set(client.classify(faces).model_versions)
+                    (version,) = set(ask(inputs).model_versions)
                 except MienError as error:
                     self.failures.append(f"{type(error).__name__}: {error}")
                 else:

@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from flows.errors import FlowError
 from mien import ClientSettings, EmotionClient
+from mien.contract import EMOTION
 from mien.errors import MienError
 from serving import Entry, Ledger, Promotion, PromotionError
 from serving.golden import read_golden
 from serving.promotion import point, variant_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from flows.releases.workload import Workload
     from mien.contract import EnsembleSpec
+    from mien.results import Predictions
     from serving import Manifest, ModelRepository
     from serving.ledger import Action
     from serving.store import ReleaseStore
@@ -148,7 +152,7 @@ class Rollout:
         )
         with EmotionClient(ClientSettings()) as client:
             while right < _CALLS:
-                answer = client.classify(np.asarray(golden.inputs, np.uint8))
+                answer = _ask(client, self._ensemble, golden.inputs)
                 others = set(answer.model_versions) - {str(manifest.release)}
                 if not others:
                     golden.check(answer.probabilities)
@@ -166,3 +170,9 @@ class Rollout:
 
     def _point(self, manifest: Manifest) -> None:
         point(self._repository, variant_of(self._ensemble, manifest), manifest)
+
+
+def _ask(client: EmotionClient, ensemble: EnsembleSpec, inputs: NDArray[Any]) -> Predictions:
+    """As callers of that ensemble ask."""
+    tensors = np.asarray(inputs, ensemble.input.dtype)
+    return client.classify(tensors) if ensemble.name == EMOTION.name else client.classify_speech(tensors)

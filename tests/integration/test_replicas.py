@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mien.contract import EnsembleSpec
     from tests.conftest import WaitUntil
 
 pytestmark = pytest.mark.integration
@@ -28,17 +30,19 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
-    """Release 1 is served, 2 is good, and 3 does not answer what its export says."""
+    """Of faces and of speech release 1 is served, 2 is good, and 3 does not answer what its export says."""
     work = tmp_path_factory.mktemp("work")
     settings = server_settings(work)
     repository = install_shipped(ModelRepository(settings.shipped_repository), work / "repository")
-    publish(export_variant(settings, work / "good", favour=3), repository, EMOTION)
-    bad = export_variant(settings, work / "bad", favour=4)
-    golden = bad / EMOTION.name / "1/golden.npz"
-    with np.load(golden) as content:
-        np.savez_compressed(golden, **{**content, "probabilities": content["probabilities"][:, ::-1]})
-    seal(bad)
-    publish(bad, repository, EMOTION)
+    for ensemble in ENSEMBLES:
+        good = export_variant(settings, work / f"good_{ensemble.name}", favour=3, ensemble=ensemble)
+        publish(good, repository, ensemble)
+        bad = export_variant(settings, work / f"bad_{ensemble.name}", favour=4, ensemble=ensemble)
+        golden = bad / ensemble.name / "1/golden.npz"
+        with np.load(golden) as content:
+            np.savez_compressed(golden, **{**content, "probabilities": content["probabilities"][:, ::-1]})
+        seal(bad, ensemble)
+        publish(bad, repository, ensemble)
     return repository
 
 
@@ -88,26 +92,31 @@ def test_a_killed_and_a_drained_replica_cost_no_call(cluster: Cluster) -> None:
     assert "callers have not left" not in drained.log
 
 
-def promote(release_number: int) -> int:
+def promote(release_number: int, ensemble: EnsembleSpec) -> int:
     """`python -m flows.release promote`, in this process; gives its exit status."""
     try:
-        return release.main(["promote", str(release_number)])
+        return release.main(["promote", str(release_number), "--ensemble", ensemble.name])
     except SystemExit as end:  # typer ends what succeeds
         return int(end.code or 0)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ensemble", ENSEMBLES, ids=lambda ensemble: ensemble.name)
 def test_a_release_is_rolled_out_and_a_bad_one_taken_back_without_a_lost_call(
-    cluster: Cluster,
+    local_triton: None,
+    ensemble: EnsembleSpec,
     repository: ModelRepository,
     store: ReleaseStore,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for _ in range(2):
-        cluster.add_pod(1)
-    with FakeKubernetes(cluster, 1) as kubernetes, Load(cluster.endpoint) as load:
+    with ExitStack() as stack:
+        cluster = stack.enter_context(Cluster(tmp_path, store.url, ensemble))
+        for _ in range(2):
+            cluster.add_pod(1)
+        kubernetes = stack.enter_context(FakeKubernetes(cluster, 1))
+        load = stack.enter_context(Load(cluster.endpoint, ensemble=ensemble))
         kubernetes.write_kubeconfig(tmp_path / "kubeconfig")
         for name, value in {
             "KUBECONFIG": tmp_path / "kubeconfig",
@@ -118,19 +127,19 @@ def test_a_release_is_rolled_out_and_a_bad_one_taken_back_without_a_lost_call(
         }.items():
             monkeypatch.setenv(name, str(value))
         assert load.releases.keys() == {1}
-        assert promote(2) == 0, capsys.readouterr().err
+        assert promote(2, ensemble) == 0, capsys.readouterr().err
         asked = len(load.answers)
         load.wait_for_more()
         # Calls that were on their way when the last old pod ended may be noted after it.
         assert set(load.answers[asked + load.callers :]) == {2}
-        assert promote(3) != 0
+        assert promote(3, ensemble) != 0
         assert "Release 3 was not promoted, 2 is still served" in (told := capsys.readouterr().err)
         assert "canary failed" in told
         load.wait_for_more()
+        assert [pod.release for pod in cluster.pods] == [2, 2]
     assert not load.failures
     assert load.releases.keys() == {1, 2}
     assert kubernetes.reasons == ["promote 2", "promote 3", "back to 2"]
-    assert [pod.release for pod in cluster.pods] == [2, 2]
-    current = store.current()
-    assert (current and current.release, repository.pointer(EMOTION).release) == (2, 2)
-    assert [entry.release for entry in Ledger(repository.path).history(EMOTION.name)] == [2]
+    current = open_store(store.url, ensemble).current()
+    assert (current and current.release, repository.pointer(ensemble).release) == (2, 2)
+    assert [entry.release for entry in Ledger(repository.path).history(ensemble.name)] == [2]
