@@ -46,6 +46,14 @@ PORTRAIT = ROOT / "docs/portraits/astronaut.jpg"
 HAPPY_FACES = 12
 PATIENTLY = {"timeout_s": 240.0, "every_s": 1.0}  # Prefect's server has other things to do than to answer us
 
+UNTAUGHT = """
+from pathlib import Path
+from training.config import Config, Distillation, Teacher
+TEACHER = Teacher("vgg_small", Path("/none.weights.h5"))
+CONFIG = Config("vgg_small", epochs=1, learning_rate=0.1, distillation=Distillation((TEACHER,)))
+"""
+"""A training that fails, soon but not before it is its turn."""
+
 
 @dataclass(frozen=True)
 class House:
@@ -166,6 +174,8 @@ def house(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    config = folder / "untaught.py"
+    config.write_text(UNTAUGHT)
     hook, posted = told
     posted.clear()
     environment = os.environ | {
@@ -176,7 +186,7 @@ def house(
         "MIEN_PREFECT_PORT": str(port),
         "MIEN_FLOW_METRICS_PORT": "0",
         "MIEN_RETRAIN_DATA": str(write_tree(folder / "faces")),
-        "MIEN_RETRAIN_CONFIG": str(folder / "none.py"),  # so that a run ends soon
+        "MIEN_RETRAIN_CONFIG": str(config),
         "MIEN_WATCH_INTERVAL_S": "15",
         "MIEN_NOTIFY_URL": hook,
         "MIEN_FEEDBACK_BATCH": "1",
@@ -231,10 +241,11 @@ def test_schedules_and_events_start_runs_that_do_not_overlap(house: House, wait_
     assert second["parameters"]["data"] == str(house.data)
     assert {"drift", "drift-picture"} <= house.artifacts()
     assert second["start_time"] > first["end_time"]
-    assert all("There is no configuration file" in run["state"]["message"] for run in (first, second))
+    assert "/elsewhere" in first["state"]["message"]
+    assert "There is no weights file /none.weights.h5" in second["state"]["message"]
     wait_until(lambda: len(house.told) >= 2, **PATIENTLY)
     assert {message["subject"] for message in house.told} == {"retrain failed"}
-    assert "There is no configuration file" in house.told[1]["text"]
+    assert "There is no weights file" in house.told[1]["text"]
 
 
 def serve_nothing_but_happy_faces(house: House) -> None:
