@@ -104,8 +104,8 @@ sbom: $(UV) python ## Bills of materials of the locks, CycloneDX 1.5 with every 
 k8s-check: install-checks ## Manifests and images: they build, keep their schemas and our policies; checkov and hadolint agree
 	@$(PYTEST) tests/unit/k8s
 
-test: install-checks ## Every test that this machine can run, but for the long ones
-	@$(PYTEST) -m "not slow"
+test: install-checks ## Every test that this machine can run, but for the long ones (TESTS="tests/faults": some of them)
+	@$(PYTEST) -m "not slow" $(TESTS)
 	@echo "Left to make test-long: those that take longer than a minute each, marked slow."
 
 test-long: install ## The tests that make test leaves out: PostgreSQL under Prefect, searches with several workers, a rollout under load
