@@ -42,6 +42,7 @@ def search_best(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import optuna
 
+    from training import networks
     from training.config_file import open_config
     from training.dataset import load
     from training.search import Search
@@ -53,7 +54,7 @@ def search_best(
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the display says the same
     base, searched = open_config(config), load_space(space)
     typer.echo(f"Reading {data} …")
-    dataset = load(data, skip_unreadable=skip_unreadable)
+    dataset = load(data, networks.find(base.network).ensemble, skip_unreadable=skip_unreadable)
     search = Search(
         base,
         searched,
