@@ -73,7 +73,8 @@ def ask(endpoint: str, count: int) -> None:
 def fill(endpoint: str) -> None:
     """Have each instance answer its largest batch, for which it takes the most memory that it ever needs."""
     with EmotionClient(endpoint) as client, ThreadPoolExecutor(IN_FLIGHT) as callers:
-        for _ in callers.map(client.classify, [EMOTION.input.zeros(MAX_BATCH_SIZE)] * 2 * IN_FLIGHT):
+        batch = EMOTION.input.zeros(MAX_BATCH_SIZE)
+        for _ in callers.map(lambda _: client.classify(batch, deadline_s=60), range(2 * IN_FLIGHT)):
             pass
 
 

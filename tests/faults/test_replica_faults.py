@@ -29,8 +29,9 @@ CALLS = 200
 HOLE_S = 20.0
 IMPATIENT = {"attempt_timeout_s": 2}
 """What docs/reliability.md gives callers of replicas, so that they leave one that swallows everything."""
-BOUND_S = {"slowed to a fifth": 3.0, "black-holed": 12.0, "killed": 5.0, "drained": 5.0}
-"""The longest that a call may take; the deadline is 30 s."""
+BOUND_S = {"slowed to a fifth": 3.0, "black-holed": 16.0, "killed": 5.0, "drained": 5.0}
+"""The longest that a call may take; the deadline is 30 s. Four attempts in vain, 2 s each, and the pauses after them
+(0.1, 0.4, 1.6 and 4 s, a fifth more at most) take 15.4 s."""
 
 
 @contextmanager
