@@ -24,12 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mien.detectors import FaceDetector
-    from mien.hooks import OnComparison, OnMiss, OnResult
     from mien.images import ImageSource
     from mien.procedures import Procedure, Step, T
     from mien.results import ModelStatus, Predictions, Recognition, SpeechRecognition
-    from mien.settings import ClientSettings
 
 logger = logging.getLogger(__name__)
 
@@ -44,16 +41,7 @@ class AsyncEmotionClient(BaseClient):
         ...     recognition = await client.recognize("party.jpg")
     """
 
-    def __init__(
-        self,
-        server: str | ClientSettings | None = None,
-        *,
-        detector: FaceDetector | None = None,
-        on_result: OnResult | None = None,
-        on_comparison: OnComparison | None = None,
-        on_miss: OnMiss | None = None,
-    ) -> None:
-        super().__init__(server, detector=detector, on_result=on_result, on_comparison=on_comparison, on_miss=on_miss)
+    def _open(self) -> None:
         channel.credentials(self._settings)  # a bad certificate shows here, as in the other client
         self._channels: list[grpc.aio.Channel] = []
         self._stubs: dict[bool, service_pb2_grpc.GRPCInferenceServiceStub] = {}

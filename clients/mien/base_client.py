@@ -43,6 +43,11 @@ class BaseClient:
         self._procedures = Procedures(self._settings, detector, Hooks(on_result, on_comparison, on_miss))
         self._handshakes = Handshakes(self._settings)
         self._is_closed = False
+        self._open()
+
+    def _open(self) -> None:
+        """Make what the client sends with."""
+        raise NotImplementedError
 
     @property
     def settings(self) -> ClientSettings:

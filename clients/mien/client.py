@@ -26,12 +26,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mien.detectors import FaceDetector
-    from mien.hooks import OnComparison, OnMiss, OnResult
     from mien.images import ImageSource
     from mien.procedures import Procedure, Step, T
     from mien.results import ModelStatus, Predictions, Recognition, SpeechRecognition
-    from mien.settings import ClientSettings
 
 logger = logging.getLogger(__name__)
 
@@ -60,16 +57,7 @@ class EmotionClient(BaseClient):
         ...         print(face.face.box, face.emotion.label, face.emotion.confidence)
     """
 
-    def __init__(
-        self,
-        server: str | ClientSettings | None = None,
-        *,
-        detector: FaceDetector | None = None,
-        on_result: OnResult | None = None,
-        on_comparison: OnComparison | None = None,
-        on_miss: OnMiss | None = None,
-    ) -> None:
-        super().__init__(server, detector=detector, on_result=on_result, on_comparison=on_comparison, on_miss=on_miss)
+    def _open(self) -> None:
         self._channels = [channel.open_channel(self._settings)]
         if self._settings.tries_candidate:
             self._channels.append(channel.open_channel(self._settings_without_retries))

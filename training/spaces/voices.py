@@ -14,4 +14,4 @@ SPACE = Space(
         "augmentation.copies": Choice((1, 2, 4)),
     }
 )
-"""A step of AdamW; each number of copies has its own statistics computed, a minute of two cores for four."""
+"""A step of AdamW. Each trial makes its changed copies anew, which takes longer than to learn from them."""
