@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mien import InferenceError
+from tests.crowd import Crowd
 from tests.releases import answers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,7 +41,7 @@ class Answered:
     release: int
 
 
-class Callers:
+class Callers(Crowd):
     """Threads that call without a pause until the end of the block.
 
     Args:
@@ -59,20 +59,9 @@ class Callers:
         self.answered: list[list[Answered]] = [[] for _ in range(count)]
         self._client = client
         self._expected = expected
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._call, args=(calls,)) for calls in self.answered]
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+    def _tasks(self) -> Sequence[Callable[[], None]]:
+        return [partial(self._call, calls) for calls in self.answered]
 
     @property
     def releases(self) -> Counter[int]:

@@ -30,9 +30,10 @@ from serving.engines import WheelEngine
 from serving.kept_process import KeptProcess
 from serving.settings import release_variable
 from serving.stubs import living_stubs
+from tests.crowd import Crowd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from mien.contract import EnsembleSpec
@@ -352,7 +353,7 @@ class Cluster:
 
 
 @dataclass
-class Load:
+class Load(Crowd):
     """Callers that ask without a pause, each with a client of its own, until the end of the block.
 
     Attributes:
@@ -372,22 +373,14 @@ class Load:
     waits_s: list[float] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
     ensemble: EnsembleSpec = EMOTION
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def _tasks(self) -> Sequence[Callable[[], None]]:
+        return [self._call] * self.callers
 
     def __enter__(self) -> Self:
-        self._threads = [threading.Thread(target=self._call) for _ in range(self.callers)]
-        for thread in self._threads:
-            thread.start()
+        super().__enter__()
         self.wait_for_more()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
     def wait_for_more(self, calls: int = 100) -> None:
         """Return when so many more have been answered."""

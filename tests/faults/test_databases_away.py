@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
@@ -17,14 +16,14 @@ from PIL import Image
 from mien.gateway.feedback.desk import QUEUE_S
 from mien.gateway.feedback.postgresql import SILENCE_S
 from mien.gateway.rates import REDIS_TIMEOUT_S
+from tests.crowd import Crowd
 from tests.gateways import running_gateway
 from tests.redis_server import RedisServer, running_redis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
-    from types import TracebackType
 
     import httpx
 
@@ -57,7 +56,7 @@ FIELDS = {"predicted": "happy", "corrected": "fear", "release": "1", "consent": 
 
 
 @dataclass
-class Givers:
+class Givers(Crowd):
     """Callers that give corrections without a pause until the end of the block, and erase every third again.
 
     Attributes:
@@ -77,21 +76,9 @@ class Givers:
     refused: int = 0
     wrong: list[str] = field(default_factory=list)
     longest_s: float = 0.0
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
 
-    def __enter__(self) -> Self:
-        self._threads = [threading.Thread(target=self._give_on) for _ in range(GIVERS)]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+    def _tasks(self) -> Sequence[Callable[[], None]]:
+        return [self._give_on] * GIVERS
 
     def _give_on(self) -> None:
         given = 0

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -15,13 +14,14 @@ from mien.contract import EMOTION
 from serving import ModelRepository, Promoter, publish
 from serving.pruning import prune
 from tests.callers import Callers, faces
+from tests.crowd import Crowd
 from tests.faults.pictures import PICTURE, film
 from tests.gateways import RunningGateway, running_gateway
 from tests.releases import answers, export_variant
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from tests.conftest import MakeServer
     from tests.faults.conftest import Figures, Scale
@@ -36,7 +36,7 @@ WARM_RELEASES = 2
 """Before the memory counts: by then each place in the server has held two versions."""
 
 
-class RestCallers:
+class RestCallers(Crowd):
     """Post pictures and videos until the end of the block.
 
     Attributes:
@@ -50,21 +50,9 @@ class RestCallers:
         self.pictures = self.videos = 0
         self._gateway = gateway
         self._video = video
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._post_pictures) for _ in range(PICTURE_CALLERS)]
-        self._threads.append(threading.Thread(target=self._post_videos))
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+    def _tasks(self) -> Sequence[Callable[[], None]]:
+        return [*[self._post_pictures] * PICTURE_CALLERS, self._post_videos]
 
     def _post_pictures(self) -> None:
         with self._gateway.client() as http:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -17,13 +17,13 @@ import pytest
 from benchmarks.gateway import head
 from mien import ClientSettings, EmotionClient, MienError, ServerOverloadedError
 from mien.contract import EMOTION
+from tests.crowd import Crowd
 from tests.faults.pictures import PICTURE
 from tests.gateways import running_gateway
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from serving import TritonServer
     from tests.conftest import MakeServer, WaitUntil
@@ -37,7 +37,7 @@ ON_ITS_WAY_S = 0.1
 
 
 @dataclass
-class Waiting:
+class Waiting(Crowd):
     """Callers that call until they fail; each call is noted as (begin, end, failure or empty).
 
     Attributes:
@@ -47,21 +47,9 @@ class Waiting:
 
     call: Callable[[], object]
     calls: list[tuple[float, float, str]] = field(default_factory=list)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
 
-    def __enter__(self) -> Self:
-        self._threads = [threading.Thread(target=self._run) for _ in range(CALLERS)]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+    def _tasks(self) -> Sequence[Callable[[], None]]:
+        return [self._run] * CALLERS
 
     def _run(self) -> None:
         failure = ""
