@@ -65,7 +65,7 @@ class Workers:
         return [worker.pid for worker in self._all if worker.pid is not None]
 
     async def call(self, method: str, *arguments: object, timeout_s: float, wait_s: float) -> Any:  # noqa: ANN401
-        """Call a method of an idle worker's object.
+        """Call a method of an idle worker's object, once more if the worker dies of it.
 
         Args:
             method: its name.
@@ -75,14 +75,14 @@ class Workers:
 
         Raises:
             RequestRefusedError: no worker was idle in time.
-            MediaError: what the method raised, and what the death or silence of the worker means for the file.
+            MediaError: what the method raised, and what two deaths or the silence of the worker mean for the file.
         """
         try:
             worker = await asyncio.wait_for(self._idle.get(), wait_s)
         except TimeoutError as error:
             raise overloaded() from error
         running = asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: worker.call(method, *arguments, timeout_s=timeout_s)
+            self._threads, lambda: _call_twice(worker, method, *arguments, timeout_s=timeout_s)
         )
         # Not when the caller has gone, but when the worker is done.
         running.add_done_callback(lambda _: self._idle.put_nowait(worker))
@@ -94,3 +94,12 @@ class Workers:
         except WorkerDiedError as error:
             logger.warning("worker_died", extra={"reason": str(error)})
             raise MediaError("The file cannot be decoded: it ended the decoder.") from error
+
+
+def _call_twice(worker: WorkerProcess, method: str, *arguments: object, timeout_s: float) -> Any:  # noqa: ANN401
+    """Call, and once more if the worker dies: others may have killed it (for want of memory), but hardly its heir."""
+    try:
+        return worker.call(method, *arguments, timeout_s=timeout_s)
+    except WorkerDiedError as error:
+        logger.warning("worker_died", extra={"reason": str(error)})
+        return worker.call(method, *arguments, timeout_s=timeout_s)

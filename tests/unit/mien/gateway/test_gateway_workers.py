@@ -24,6 +24,7 @@ from tests.unit.mien.gateway.scripted_worker import Unstartable, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.conftest import WaitUntil
 
@@ -124,6 +125,13 @@ async def test_a_pool_goes_on_whatever_happens_to_its_workers(wait_until: WaitUn
         assert [type(outcome) for outcome in outcomes] == [MediaError, MediaError, RequestRefusedError]
         pids = workers.pids
     wait_until(lambda: not any(is_running(pid) for pid in pids))
+
+
+async def test_a_worker_that_others_kill_costs_its_caller_nothing(tmp_path: Path) -> None:
+    async with Workers(1, Worker) as workers:
+        (pid,) = workers.pids
+        answered = await workers.call("crash_once", tmp_path / "crashed", timeout_s=ENOUGH_S, wait_s=ENOUGH_S)
+        assert answered != pid
 
 
 def is_running(pid: int) -> bool:
