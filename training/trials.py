@@ -34,7 +34,8 @@ class Trial:
         number: Optuna's, from 0.
         state: ``complete``, ``pruned`` or ``failed``.
         values: what was tried, by field of `Config`.
-        accuracy: best on the validation split over the epochs it had; None before the first one's end.
+        accuracy: on the validation split, of the weights that it kept; until it completes, and if it does not, the best
+            over the epochs it had; None before the first one's end.
         curve: accuracy on the validation split by epoch.
         seconds: time that its epochs took, those before an interruption included.
         retry_of: the interrupted trial whose values it tried again, and whose epochs it took over.
@@ -121,11 +122,13 @@ def run_trial(
 def trial_of(frozen: optuna.trial.FrozenTrial) -> Trial:
     """What the study knows of a trial."""
     curve = tuple(accuracy for _, accuracy in sorted(frozen.intermediate_values.items()))
+    # A recipe that keeps the last epoch is worth that one's accuracy, however high the curve was before.
+    accuracy = frozen.value if frozen.state == TrialState.COMPLETE else max(curve, default=None)
     return Trial(
         number=frozen.number,
         state="failed" if frozen.state == TrialState.FAIL else frozen.state.name.lower(),
         values=dict(frozen.params),
-        accuracy=max(curve, default=None),
+        accuracy=accuracy,
         curve=curve,
         seconds=frozen.user_attrs.get(SECONDS, 0.0),
         retry_of=frozen.user_attrs.get(RETRY_OF),
