@@ -133,8 +133,7 @@ def candidate(number: Number, ensemble: Ensemble = DEFAULT_ENSEMBLE) -> None:
     with promoter_of(read_settings(), ensemble_named(ensemble)) as promoter:
         name = promoter.offer(number)
     typer.echo(
-        f"Release {number} answers as the model {name}; MIEN_MODEL={name} asks it, MIEN_SHADOW_SHARE=0.1 shows it a"
-        " tenth of a service's calls."
+        f"Release {number} answers as the model {name}; MIEN_SHADOW_SHARE=0.1 shows it a tenth of a service's calls."
     )
 
 

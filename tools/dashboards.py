@@ -201,23 +201,29 @@ RELEASES = {
     ],
     "The candidate": [
         Panel(
-            "Faces named alike",
+            "Faces and windows of speech named alike",
             "percentunit",
             {
-                "{{candidate}} and {{release}}": "sum by (release, candidate)"
+                "{{model}}: {{candidate}} and {{release}}": "sum by (model, release, candidate)"
                 ' (rate(mien_shadow_faces_total{agreed="true", NS}[R]))'
-                " / sum by (release, candidate) (rate(mien_shadow_faces_total{NS}[R]))"
+                " / sum by (model, release, candidate) (rate(mien_shadow_faces_total{NS}[R]))"
             },
         ),
         Panel(
             "Time of both (p95)",
             "s",
-            {"{{role}}": "histogram_quantile(0.95, sum by (le, role) (rate(mien_shadow_seconds_bucket{NS}[R])))"},
+            {
+                "{{model}}: {{role}}": "histogram_quantile(0.95,"
+                " sum by (le, model, role) (rate(mien_shadow_seconds_bucket{NS}[R])))"
+            },
         ),
         Panel(
             "Answers that it owes, a second",
             "reqps",
-            {"{{candidate}} {{reason}}": "sum by (candidate, reason) (rate(mien_candidate_misses_total{NS}[R]))"},
+            {
+                "{{model}}: {{candidate}} {{reason}}": "sum by (model, candidate, reason)"
+                " (rate(mien_candidate_misses_total{NS}[R]))"
+            },
         ),
     ],
     "Flows": [

@@ -74,12 +74,14 @@ class EnsembleSpec:
         members: the steps, in order; the first takes `input`, the last gives `output`.
         twins: models with the last member's tensors in another format, loaded on demand.
         labels: meaning of the output's columns, in order.
+        items: what a row of the input is, in the plural, for sentences.
     """
 
     name: str
     members: tuple[ModelSpec, ...]
     twins: tuple[ModelSpec, ...]
     labels: tuple[str, ...]
+    items: str
 
     @property
     def input(self) -> TensorSpec:
@@ -121,6 +123,7 @@ EMOTION = EnsembleSpec(
     members=(EMOTION_PREPROCESS, EMOTION_CLASSIFIER),
     twins=(EMOTION_CLASSIFIER_SAVEDMODEL,),
     labels=EMOTION_LABELS,
+    items="faces",
 )
 
 EMOTION_PREPROCESS_RGB96 = ModelSpec("emotion_preprocess_rgb96", FACES, PIXELS_RGB, "onnxruntime")
@@ -166,6 +169,7 @@ SPEECH_EMOTION = EnsembleSpec(
     members=(SPEECH_PREPROCESS, SPEECH_CLASSIFIER),
     twins=(),
     labels=SPEECH_LABELS,
+    items="windows of speech",
 )
 
 ENSEMBLES = (EMOTION, SPEECH_EMOTION)

@@ -22,7 +22,7 @@ class Hooks:
     """A client's hooks; None where nobody asked.
 
     Attributes:
-        on_result: called for each classified face.
+        on_result: called for each classified face or window of speech.
         on_comparison: called for each shadow call that the candidate answered.
         on_miss: called for each call that was meant for the candidate and that it did not answer, though it is there.
     """

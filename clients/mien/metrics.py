@@ -41,13 +41,16 @@ class TrafficMetrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = REGISTRY if registry is None else registry
-        pair = ("release", "candidate")
+        pair = ("model", "release", "candidate")
         self._predictions = Counter(
-            "mien_predictions", "Faces by dominant emotion.", ("model", "label", "release"), registry=registry
+            "mien_predictions",
+            "Faces, or windows of speech, by dominant emotion.",
+            ("model", "label", "release"),
+            registry=registry,
         )
         self._confidence = Histogram(
             "mien_confidence",
-            "Probability of the dominant emotion of each face.",
+            "Probability of the dominant emotion of each face, or window of speech.",
             ("model", "release"),
             registry=registry,
             buckets=CONFIDENCE_BOUNDS,
@@ -70,7 +73,7 @@ class TrafficMetrics:
         )
         self._shadow_faces = Counter(
             "mien_shadow_faces",
-            "Faces that the candidate classified too, by whether both name the same emotion.",
+            "Faces, or windows of speech, that the candidate classified too, by whether both name the same emotion.",
             (*pair, "agreed"),
             registry=registry,
         )
@@ -84,12 +87,12 @@ class TrafficMetrics:
         self._misses = Counter(
             "mien_candidate_misses",
             "Calls that the candidate was due and did not answer; reason is dropped or failed.",
-            ("candidate", "reason"),
+            ("model", "candidate", "reason"),
             registry=registry,
         )
 
     def count_result(self, result: Result) -> None:
-        """Count one classified face: a client's `on_result`."""
+        """Count one classified face, or window of speech: a client's `on_result`."""
         self._predictions.labels(result.ensemble, result.label, result.model_version).inc()
         self._confidence.labels(result.ensemble, result.model_version).observe(result.confidence)
         self._infer.labels(result.ensemble).observe(result.infer_s)
@@ -98,7 +101,7 @@ class TrafficMetrics:
 
     def count_comparison(self, comparison: Comparison) -> None:
         """Count one call that a candidate answered too: a client's `on_comparison`."""
-        pair = (comparison.release, comparison.candidate)
+        pair = (comparison.ensemble, comparison.release, comparison.candidate)
         self._shadow_calls.labels(*pair).inc()
         self._shadow_faces.labels(*pair, "true").inc(comparison.agreed)
         self._shadow_faces.labels(*pair, "false").inc(comparison.faces - comparison.agreed)
@@ -107,4 +110,4 @@ class TrafficMetrics:
 
     def count_miss(self, miss: Miss) -> None:
         """Count one call that the candidate did not answer: a client's `on_miss`."""
-        self._misses.labels(miss.candidate, miss.reason).inc()
+        self._misses.labels(miss.ensemble, miss.candidate, miss.reason).inc()

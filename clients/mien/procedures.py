@@ -213,7 +213,7 @@ class Procedures:
         return Deadline(self._settings.deadline_s if seconds is None else seconds)
 
     def _route(self, spec: contract.EnsembleSpec, model: str, version: str, candidate: str) -> _Route:
-        trial = Trial(candidate, self._settings, self._told) if self._settings.tries_candidate else None
+        trial = Trial(model, candidate, self._settings, self._told) if self._settings.tries_candidate else None
         return _Route(spec, model, version, trial)
 
     def _load_detector(self) -> FaceDetector:

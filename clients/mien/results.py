@@ -179,6 +179,7 @@ class Comparison:
     """What the `on_comparison` hook gets for each call that a candidate was shown too: both answers to the same.
 
     Attributes:
+        ensemble: the model that was called.
         release: the release that answered the caller.
         candidate: the release on trial.
         faces: how many there were, or windows of speech.
@@ -189,6 +190,7 @@ class Comparison:
         request_id: what the server's and the callers' logs know both by.
     """
 
+    ensemble: str
     release: str
     candidate: str
     faces: int
@@ -204,11 +206,13 @@ class Miss:
     """What the `on_miss` hook gets when a candidate was due a call and did not answer it.
 
     Attributes:
+        ensemble: the model that was called.
         reason: ``dropped``, as too many calls were on their way to it already; or ``failed``, as it gave an error, no
             answer in time, or answers of two releases.
         candidate: the release that answered as the candidate last; empty before the first answer.
     """
 
+    ensemble: str
     reason: Literal["dropped", "failed"]
     candidate: str
 

@@ -38,13 +38,15 @@ class Trial:
     """The trial of one ensemble by one client; may be used by several threads at once.
 
     Args:
+        ensemble: the model that is called.
         candidate: the second ensemble.
         settings: of the client.
         told: the client's hooks; they are called where the candidate's answer arrives.
     """
 
-    def __init__(self, candidate: str, settings: ClientSettings, told: Hooks) -> None:
+    def __init__(self, ensemble: str, candidate: str, settings: ClientSettings, told: Hooks) -> None:
         self.candidate = candidate
+        self._ensemble = ensemble
         self._settings = settings
         self._told = told
         self._slots = threading.BoundedSemaphore(SHADOWS_IN_FLIGHT)
@@ -92,7 +94,7 @@ class Trial:
         self._miss("failed")
 
     def compare(self, answer: Predictions, release_s: float, shown: Predictions, candidate_s: float) -> None:
-        """Report both answers to the same faces; one that two releases gave, in the moment of a swap, says nothing."""
+        """Report both answers to the same; one that two releases gave, in the moment of a swap, says nothing."""
         releases, candidates = set(answer.model_versions), set(shown.model_versions)
         if self._is_over or len(releases) > 1:
             return
@@ -101,6 +103,7 @@ class Trial:
             return
         agreed = answer.probabilities.argmax(1) == shown.probabilities.argmax(1)
         comparison = Comparison(
+            ensemble=self._ensemble,
             release=releases.pop(),
             candidate=candidates.pop(),
             faces=len(answer),
@@ -117,7 +120,7 @@ class Trial:
         self._is_over = True
 
     def _miss(self, reason: Literal["dropped", "failed"]) -> None:
-        hooks.call(self._told.on_miss, Miss(reason, self._release))
+        hooks.call(self._told.on_miss, Miss(self._ensemble, reason, self._release))
 
 
 def place_of(request_id: str) -> float:

@@ -1,7 +1,7 @@
 """The trial of a candidate on live traffic: do both releases agree, and what does the candidate cost?
 
-The figures are those of shadow calls (`MIEN_SHADOW_SHARE` in the services), in which both releases get the same faces.
-They are of this pair of releases, since the services started.
+The figures are those of shadow calls (`MIEN_SHADOW_SHARE` in the services), in which both releases get the same.
+They are of this pair of releases of one ensemble, since the services started.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from rich.table import Table
 from flows.errors import TrialRefusedError
 from flows.retraining.gate import Rule
 from flows.traffic.pages import read_pages
+from mien.contract import ensemble_named
 from mien.errors import SettingsError
+from serving.advice import release_name
 
 if TYPE_CHECKING:
     from flows.traffic.pages import Histogram, Samples, TrafficSettings
+    from mien.contract import EnsembleSpec
 
 CONFIDENCE = 0.95
 
@@ -29,7 +32,7 @@ class TrialSettings(BaseSettings):
     """What a candidate must show; each comes from ``MIEN_TRIAL_<NAME>`` in the environment.
 
     Attributes:
-        min_faces: that both releases must have classified.
+        min_faces: faces, or windows of speech, that both releases must have classified.
         min_agreement: least share of them that both name the same; the interval's lower end must reach it.
         max_latency_ratio: largest p95 of the candidate over that of the release, both estimated.
         max_failed_share: largest share of the candidate's calls that it may fail.
@@ -76,13 +79,14 @@ class TrialReport:
     """What the trial of a candidate has shown so far.
 
     Attributes:
+        ensemble: whose releases they are.
         release: the release that answers the callers.
         candidate: the one on trial.
         calls: that both answered.
-        faces: in them.
-        agreed: faces that both name the same.
+        faces: in them; of speech, windows.
+        agreed: how many of these both name the same.
         low: lower end of the 95 % interval of the share that they agree on (Wilson's; E. B. Wilson, JASA 22, 1927). It
-            takes faces for independent, which those of one video are not.
+            takes them for independent, which those of one video or recording are not.
         high: its upper end.
         failed: calls that the candidate failed.
         dropped: shadow calls that were not made, as too many were on their way.
@@ -92,6 +96,7 @@ class TrialReport:
         unread: pages that could not be read, and why; the figures lack them.
     """
 
+    ensemble: str
     release: int
     candidate: int
     calls: int
@@ -108,7 +113,7 @@ class TrialReport:
 
     @property
     def agreement(self) -> float | None:
-        """Share of the faces that both name the same; None without faces."""
+        """Share of them that both name the same; None without any."""
         return self.agreed / self.faces if self.faces else None
 
     @property
@@ -120,9 +125,10 @@ class TrialReport:
     def sentence(self) -> str:
         """The outcome and its reasons."""
         broken = [f"{rule.name} ({rule.finding})" for rule in self.rules if not rule.kept]
+        candidate = release_name(self.candidate, ensemble_named(self.ensemble))
         if not broken:
-            return f"Release {self.candidate} has passed its trial beside release {self.release}."
-        return f"Release {self.candidate} has not passed its trial beside release {self.release}: {'; '.join(broken)}."
+            return f"{candidate} has passed its trial beside release {self.release}."
+        return f"{candidate} has not passed its trial beside release {self.release}: {'; '.join(broken)}."
 
     def as_json(self) -> str:
         """The report as a JSON object."""
@@ -169,11 +175,16 @@ _LATENCY_COLUMNS = ("", "calls", "p50, estimated", "p95, estimated", "p99, estim
 
 
 def report_on(
-    candidate: int, release: int, traffic: TrafficSettings, settings: TrialSettings | None = None
+    ensemble: EnsembleSpec,
+    candidate: int,
+    release: int,
+    traffic: TrafficSettings,
+    settings: TrialSettings | None = None,
 ) -> TrialReport:
     """Read the traffic and hold the candidate against what it must show.
 
     Args:
+        ensemble: whose releases they are.
         candidate: the release on trial.
         release: the one that is served.
         traffic: where the figures are.
@@ -183,7 +194,7 @@ def report_on(
         TrafficError: no figures can be read.
     """
     pages = read_pages(traffic)
-    return judge(pages.total, candidate, release, settings or TrialSettings(), pages.unread)
+    return judge(pages.total, ensemble, candidate, release, settings or TrialSettings(), pages.unread)
 
 
 def require_passed(report: TrialReport) -> None:
@@ -199,26 +210,32 @@ def require_passed(report: TrialReport) -> None:
 
 
 def judge(
-    figures: Samples, candidate: int, release: int, settings: TrialSettings, unread: dict[str, str] | None = None
+    figures: Samples,
+    ensemble: EnsembleSpec,
+    candidate: int,
+    release: int,
+    settings: TrialSettings,
+    unread: dict[str, str] | None = None,
 ) -> TrialReport:
     """The report that figures of traffic give of a candidate."""
-    pair = {"release": str(release), "candidate": str(candidate)}
+    pair = {"model": ensemble.name, "release": str(release), "candidate": str(candidate)}
     faces = figures.by("mien_shadow_faces_total", "agreed", **pair)
     agreed, seen = round(faces.get("true", 0)), round(sum(faces.values()))
     calls = round(figures.total("mien_shadow_calls_total", **pair))
-    misses = figures.by("mien_candidate_misses_total", "reason", candidate=str(candidate))
+    misses = figures.by("mien_candidate_misses_total", "reason", model=ensemble.name, candidate=str(candidate))
     failed = round(misses.get("failed", 0))
     low, high = _interval(agreed, seen)
     before, after = (
         Latency.of(figures.histogram("mien_shadow_seconds", role=role, **pair)) for role in ("release", "candidate")
     )
     rules = (
-        Rule("faces", f"{seen} classified by both; {settings.min_faces} are needed", kept=seen >= settings.min_faces),
-        _agreement(agreed, seen, low, high, settings),
+        _enough(seen, ensemble.items, settings),
+        _agreement(agreed, seen, low, high, ensemble.items, settings),
         _latency(before, after, settings),
         _failures(failed, calls, settings),
     )
     return TrialReport(
+        ensemble=ensemble.name,
         release=release,
         candidate=candidate,
         calls=calls,
@@ -235,8 +252,13 @@ def judge(
     )
 
 
-def _agreement(agreed: int, faces: int, low: float, high: float, settings: TrialSettings) -> Rule:
-    finding = f"{agreed} of {faces} faces, interval {low:.3f} to {high:.3f}; {settings.min_agreement:g} is needed"
+def _enough(seen: int, items: str, settings: TrialSettings) -> Rule:
+    finding = f"{seen} classified by both; {settings.min_faces} are needed"
+    return Rule(items, finding, kept=seen >= settings.min_faces)
+
+
+def _agreement(agreed: int, seen: int, low: float, high: float, items: str, settings: TrialSettings) -> Rule:
+    finding = f"{agreed} of {seen} {items}, interval {low:.3f} to {high:.3f}; {settings.min_agreement:g} is needed"
     return Rule("agreement", finding, kept=low >= settings.min_agreement)
 
 

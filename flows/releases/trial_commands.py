@@ -13,8 +13,9 @@ from flows.releases.arguments import DEFAULT_ENSEMBLE, Ensemble
 from flows.releases.trial import TrialReport, read_trial_settings, report_on
 from flows.running_server import working_copy
 from flows.traffic.pages import read_traffic_settings
-from mien.contract import EMOTION, ensemble_named
+from mien.contract import ensemble_named
 from serving import read_settings
+from serving.advice import release_command
 from serving.promotion import candidate_release
 
 
@@ -51,14 +52,12 @@ def trial_report(number: int | None = None, ensemble: str = DEFAULT_ENSEMBLE) ->
     """The report on release `number`, or on the candidate, beside the release that is served.
 
     Raises:
-        FlowError: there is no candidate, no figures of its traffic can be read, or none are kept of its ensemble.
+        FlowError: there is no candidate, or no figures of its traffic can be read.
     """
     whose = ensemble_named(ensemble)
-    if whose is not EMOTION:
-        raise FlowError(f"Trials on live traffic are counted for {EMOTION.name} alone, not for {ensemble}.")
     repository = working_copy(read_settings())
     candidate = number or candidate_release(repository, whose)
     if candidate is None:
-        raise FlowError("There is no candidate. Offer one: python -m flows.release candidate N")
+        raise FlowError(f"There is no candidate. Offer one: {release_command('candidate N', whose)}")
     serving = repository.pointer(whose).release
-    return report_on(candidate, serving, read_traffic_settings(), read_trial_settings())
+    return report_on(whose, candidate, serving, read_traffic_settings(), read_trial_settings())

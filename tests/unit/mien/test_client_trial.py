@@ -85,7 +85,8 @@ def test_a_shadow_call_is_answered_by_the_release_and_compared(
     (answer,) = calls.run((70, "a"), until=lambda: calls.comparisons)
     assert set(answer.model_versions) == {"3"}
     (comparison,) = calls.comparisons
-    assert (comparison.release, comparison.candidate, comparison.request_id) == ("3", "4", "a")
+    assert (comparison.ensemble, comparison.release, comparison.candidate) == ("emotion", "3", "4")
+    assert comparison.request_id == "a"
     assert (comparison.faces, comparison.agreed, comparison.largest_difference) == (70, 60, 1)
     assert comparison.release_s > 0
     assert comparison.candidate_s > 0
@@ -140,7 +141,7 @@ def test_a_canary_call_that_fails_is_answered_by_the_release(
     assert first.probabilities.argmax(1).tolist() == [0, 1]
     assert second.model_versions == ("3", "3")
     assert asked(scripted) == {"emotion": 2, CANDIDATE: 1}
-    assert calls.misses == [Miss("failed", "")]
+    assert calls.misses == [Miss("emotion", "failed", "")]
     assert "The candidate is asked nothing for 5 s" in caplog.text
 
 
@@ -155,7 +156,7 @@ def test_a_candidate_that_hangs_leaves_the_release_half_the_time(
     finally:
         over.set()
     assert answer.model_versions == ("3",)
-    assert calls.misses == [Miss("failed", "")]
+    assert calls.misses == [Miss("emotion", "failed", "")]
 
 
 def test_a_candidate_that_hangs_holds_up_no_caller_and_no_closing(
@@ -187,7 +188,7 @@ def test_shadow_calls_over_the_limit_are_dropped_and_counted(
             client.classify(numbered_faces(1))
         over.set()
         wait_until(lambda: len(comparisons) == 2)
-        assert misses == [Miss("dropped", "")] * 3
+        assert misses == [Miss("emotion", "dropped", "")] * 3
         client.classify(numbered_faces(1))
         wait_until(lambda: len(comparisons) == 3)
 

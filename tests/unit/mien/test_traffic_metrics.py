@@ -8,7 +8,7 @@ from mien.metrics import TrafficMetrics
 
 RESULT = Result("happy", 0.83, "emotion", "2", detect_s=0.02, infer_s=0.004, request_id="a")
 COMPARISON = Comparison(
-    "1", "2", faces=5, agreed=4, largest_difference=0.3, release_s=0.004, candidate_s=0.005, request_id="a"
+    "emotion", "1", "2", faces=5, agreed=4, largest_difference=0.3, release_s=0.004, candidate_s=0.005, request_id="a"
 )
 
 
@@ -36,7 +36,7 @@ def test_results_are_counted_by_model_label_and_release(metrics: TrafficMetrics,
 
 def test_comparisons_are_counted_by_both_releases(metrics: TrafficMetrics, registry: CollectorRegistry) -> None:
     metrics.count_comparison(COMPARISON)
-    pair = {"release": "1", "candidate": "2"}
+    pair = {"model": "emotion", "release": "1", "candidate": "2"}
     assert registry.get_sample_value("mien_shadow_calls_total", pair) == 1
     assert registry.get_sample_value("mien_shadow_faces_total", pair | {"agreed": "true"}) == 4
     assert registry.get_sample_value("mien_shadow_faces_total", pair | {"agreed": "false"}) == 1
@@ -45,6 +45,6 @@ def test_comparisons_are_counted_by_both_releases(metrics: TrafficMetrics, regis
 
 
 def test_misses_are_counted_by_reason(metrics: TrafficMetrics, registry: CollectorRegistry) -> None:
-    metrics.count_miss(Miss("dropped", "2"))
-    labels = {"candidate": "2", "reason": "dropped"}
+    metrics.count_miss(Miss("speech_emotion", "dropped", "2"))
+    labels = {"model": "speech_emotion", "candidate": "2", "reason": "dropped"}
     assert registry.get_sample_value("mien_candidate_misses_total", labels) == 1

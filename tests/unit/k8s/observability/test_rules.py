@@ -161,8 +161,11 @@ def flow(name: str, success: str, failure: str) -> dict[str, str]:
         (UP | {"mien_prefect_up": "0x300"}, {"MienPrefectDown"}),
         (UP | {'mien_drift_index{of="label"}': "0.1x300", 'mien_drift_limit{of="label"}': "0.2x300"}, set()),
         (UP | {'mien_drift_index{of="label"}': "0.3x300", 'mien_drift_limit{of="label"}': "0.2x300"}, {"MienDrift"}),
-        (UP | {'mien_candidate_misses_total{candidate="2",reason="failed"}': "0+1x300"}, {"MienCandidateFails"}),
-        (UP | {'mien_candidate_misses_total{candidate="2",reason="dropped"}': "0+9x300"}, set()),
+        (
+            UP | {'mien_candidate_misses_total{model="emotion",candidate="2",reason="failed"}': "0+1x300"},
+            {"MienCandidateFails"},
+        ),
+        (UP | {'mien_candidate_misses_total{model="emotion",candidate="2",reason="dropped"}': "0+9x300"}, set()),
         (UP | {'kube_pod_container_status_restarts_total{pod="a",container="triton"}': "0+1x300"}, {"MienRestarts"}),
         (UP | {'kube_pod_container_status_restarts_total{pod="a",container="nginx"}': "0+1x300"}, set()),
         (UP | {'up{job="gateway",instance="b"}': "0x300"}, {"MienTargetDown"}),
