@@ -11,6 +11,7 @@ import numpy as np
 from training.answer_profile import AnswerProfile
 from training.calibration import TemperatureFit
 from training.classifier import open_onnx
+from training.draws import Spread, spreads
 from training.errors import DatasetError
 from training.export.manifest import environment
 from training.footprint import machine, measure_footprint
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from training.classifier import Classifier
     from training.dataset import Dataset, Split
+    from training.draws import Draw
     from training.footprint import Footprint
     from training.metrics import ClassificationReport
     from training.robustness import Corruption, RobustnessPoint
@@ -74,6 +76,7 @@ class Evaluation:
         environment: code revision, Python and package versions.
         machine: what it ran on.
         created_at: when, in UTC.
+        draws: where the recipe was fitted with several seeds, what each gave; the first is what all else is of.
     """
 
     model: str
@@ -91,6 +94,12 @@ class Evaluation:
     machine: str
     created_at: str
     speakers: tuple[SpeakerMetrics, ...] = ()
+    draws: tuple[Draw, ...] = ()
+
+    @property
+    def spreads(self) -> dict[str, Spread]:
+        """Mean and spread of each figure over the seeds; empty where there was one seed."""
+        return spreads(self.draws) if self.draws else {}
 
     @property
     def noun(self) -> str:
@@ -98,8 +107,8 @@ class Evaluation:
         return "recordings" if self.speakers else "faces"
 
     def as_json(self) -> dict[str, Any]:
-        """The evaluation as JSON values; `temperature` also says whether to use it."""
-        values = asdict(self)
+        """The evaluation as JSON values; `temperature` also says whether to use it, `spreads` sums up the draws."""
+        values = {**asdict(self), "spreads": {figure: asdict(spread) for figure, spread in self.spreads.items()}}
         if self.temperature:
             values["temperature"]["verdict"] = self.temperature.verdict
         return values

@@ -26,6 +26,10 @@ def folds(
     run: Annotated[
         Path | None, typer.Option(help="The runs' directory; what is finished there is not done again.")
     ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(min=1, help="Seeds to measure with, the configuration's and those after it; gives the spread."),
+    ] = 1,
 ) -> None:
     """Train without each speaker in turn, measure on who was left out, then train on all; writes a report."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -41,14 +45,19 @@ def folds(
     folder = run or _RUNS / f"{Path(config).stem}-folds-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     typer.echo(f"Reading {data} …")
     dataset = load(data, networks.find(settings.network).ensemble)
-    evaluation = leave_one_speaker_out(settings, dataset, folder, typer.echo)
-    command = f"python -m training folds DATA --config {config}"
+    evaluation = leave_one_speaker_out(settings, dataset, folder, typer.echo, seeds)
+    command = f"python -m training folds DATA --config {config}" + (f" --seeds {seeds}" if seeds > 1 else "")
     page = write_report(folder, evaluation, run=_without_validation(read_run(folder / ALL_VOICES)), command=command)
     report = evaluation.report
     typer.echo(
         f"{report.examples} recordings of unheard speakers: unweighted average recall {report.macro_recall:.4f},"
         f" accuracy {report.accuracy:.4f}, macro-F1 {report.macro_f1:.4f}. Report: {page}"
     )
+    if evaluation.draws:
+        typer.echo(
+            f"Unweighted average recall over {len(evaluation.draws)} seeds, mean ± deviation and range:"
+            f" {evaluation.spreads['macro_recall']}."
+        )
     typer.echo(f"Release it: python -m training export --weights {folder / ALL_VOICES} --release N")
 
 

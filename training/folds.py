@@ -15,9 +15,11 @@ from training import fit as fitting
 from training import networks, preprocessing
 from training.classifier import open_onnx
 from training.dataset import Dataset, Split, by_speaker
+from training.draws import Draw
 from training.errors import DatasetError, TrainingError
 from training.evaluate import Evaluation, pooled, release_metrics
 from training.evaluate import of_answers as evaluation_of
+from training.metrics import classification_report
 from training.run_record import MEASURED_FILE
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class Fold:
 
 
 def leave_one_speaker_out(
-    config: Config, dataset: Dataset, folder: Path, tell: Callable[[str], None] = lambda _: None
+    config: Config, dataset: Dataset, folder: Path, tell: Callable[[str], None] = lambda _: None, seeds: int = 1
 ) -> Evaluation:
     """Fit the recipe once without each speaker, then once to all; measure it on who was left out.
 
@@ -69,10 +71,14 @@ def leave_one_speaker_out(
         config: the recipe; it must keep the last epoch.
         dataset: whose splits, if it has several, are put together first.
         folder: gets a run's folder for each speaker, and `ALL_VOICES`; what is finished there is not done again.
+            Further seeds have folders of their own in it.
         tell: is told how far it is.
+        seeds: how many times the speakers are left out: with the configuration's seed and those that follow it. Only
+            the configuration's is fitted to all.
 
     Returns:
-        The measurement on all recordings, each answered by the network that has not heard its speaker.
+        The measurement on all recordings, each answered by the network that has not heard its speaker; with several
+        seeds also what each of them gave.
 
     Raises:
         DatasetError: there are too few speakers, or it is not known who speaks.
@@ -86,6 +92,28 @@ def leave_one_speaker_out(
     if config.keep != "last" or config.patience is not None:
         message = f"The configuration of {config.network} chooses an epoch. Folds need keep='last' and no patience."
         raise TrainingError(message)
+    folds = _leave_out(config, dataset, everything, folder, tell)
+    tell("Nobody is left out.")
+    final = _classifier(config, dataset, everything, folder / ALL_VOICES)
+    evaluation = _evaluation(dataset, folds, final)
+    metrics = release_metrics(evaluation.report, _answers(folds)[0])
+    measured = {"metrics": metrics, "by": f"leaving out each of {len(speakers)} speakers in turn"}
+    (folder / ALL_VOICES / MEASURED_FILE).write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    if seeds == 1:
+        return evaluation
+    draws = [Draw.of(config.seed, evaluation.report)]
+    for seed in range(config.seed + 1, config.seed + seeds):
+        tell(f"Once more, with seed {seed}.")
+        again = _leave_out(replace(config, seed=seed), dataset, everything, folder / f"seed-{seed}", tell)
+        draws.append(Draw.of(seed, classification_report(*_answers(again), dataset.labels)))
+    return replace(evaluation, draws=tuple(draws))
+
+
+def _leave_out(
+    config: Config, dataset: Dataset, everything: Split, folder: Path, tell: Callable[[str], None]
+) -> list[Fold]:
+    """One fold for each speaker."""
+    speakers = sorted(set(everything.speakers))
     folds = []
     for number, speaker in enumerate(speakers, start=1):
         tell(f"Speaker {speaker} is left out ({number} of {len(speakers)}).")
@@ -95,14 +123,13 @@ def leave_one_speaker_out(
         folds.append(Fold(speaker, split, probabilities, classifier.digest))
         right = float((probabilities.argmax(axis=1) == split.labels).mean())
         tell(f"Speaker {speaker}: {right:.3f} of {len(split)} recordings are named right.")
-    tell("Nobody is left out.")
-    final = _classifier(config, dataset, everything, folder / ALL_VOICES)
-    evaluation = _evaluation(dataset, folds, final)
-    answers = np.concatenate([fold.probabilities for fold in folds])
-    metrics = release_metrics(evaluation.report, answers)
-    measured = {"metrics": metrics, "by": f"leaving out each of {len(speakers)} speakers in turn"}
-    (folder / ALL_VOICES / MEASURED_FILE).write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
-    return evaluation
+    return folds
+
+
+def _answers(folds: list[Fold]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """(N, K) probabilities of all recordings and their (N,) labels, fold after fold."""
+    probabilities = np.concatenate([fold.probabilities for fold in folds])
+    return probabilities, np.concatenate([fold.split.labels for fold in folds])
 
 
 def _together(dataset: Dataset) -> Split:
@@ -145,12 +172,12 @@ def _classifier(config: Config, dataset: Dataset, fitted: Split, run: Path) -> C
 
 
 def _evaluation(dataset: Dataset, folds: list[Fold], final: Classifier) -> Evaluation:
+    answers, labels = _answers(folds)
     split = Split(
         np.zeros(0),
-        np.concatenate([fold.split.labels for fold in folds]),
+        labels,
         tuple(name for fold in folds for name in fold.split.names),
         tuple(speaker for fold in folds for speaker in fold.split.speakers),
     )
-    answers = np.concatenate([fold.probabilities for fold in folds])
     digest = hashlib.sha256("".join(fold.digest for fold in folds).encode()).hexdigest()
     return replace(evaluation_of(answers, split, dataset, final, "held-out speakers"), sha256=digest)

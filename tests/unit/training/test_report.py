@@ -16,6 +16,7 @@ import pytest
 from mien.contract import EMOTION_LABELS
 from training import report as report_module
 from training.calibration import TemperatureFit
+from training.draws import Draw
 from training.evaluate import Evaluation, Mistake
 from training.footprint import Footprint, Latency
 from training.metrics import classification_report
@@ -116,6 +117,20 @@ def test_what_was_not_measured_is_left_out(evaluation: Evaluation, tmp_path: Pat
     assert "No temperature was fitted" in page.text
     assert f"| {bare.report.accuracy:.4f} |" in card
     assert "--weights" in card
+
+
+def test_several_seeds_have_a_table_with_mean_and_deviation(evaluation: Evaluation, tmp_path: Path) -> None:
+    draws = (Draw(3, 0.76, 0.78, 0.75, 0.12, 0.8), Draw(4, 0.74, 0.76, 0.73, 0.10, 0.7))
+
+    page = Page(write_report(tmp_path, replace(evaluation, draws=draws)).read_text())
+
+    card = (tmp_path / "model-card.md").read_text()
+    assert "| 4 | 0.7400 | 0.7600 | 0.7300 | 0.100 | 0.700 |" in card
+    assert "| mean | 0.7500 | 0.7700 | 0.7400 | 0.110 | 0.750 |" in card
+    assert "| deviation | 0.0141 |" in card
+    assert "All else on this page is of seed 3." in page.text
+    assert "0.0141" in page.text
+    assert json.loads((tmp_path / "metrics.json").read_text())["spreads"]["macro_recall"]["highest"] == 0.76
 
 
 def test_a_report_is_replaced_as_a_whole(
