@@ -125,8 +125,8 @@ clean: ## Remove both environments and the caches; releases and other state stay
 	@rm -rf .venv .venv-triton .venv-checks .venv-bench .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
 # ---- the system ---------------------------------------------------------------------------------------------------------
-# Only a few tests need these, and say so when they are missing: an example in Go, databases, a browser, Prometheus.
-DEBIAN_PACKAGES := golang-go golang-google-grpc-dev golang-goprotobuf-dev protobuf-compiler postgresql redis-server chromium prometheus
+# Only a few tests need these, and say so when they are missing: a clock in C, an example in Go, databases, a browser, Prometheus.
+DEBIAN_PACKAGES := gcc libc6-dev golang-go golang-google-grpc-dev golang-goprotobuf-dev protobuf-compiler postgresql redis-server chromium prometheus
 
 .PHONY: system-deps
 system-deps: ## Debian packages that a few tests need; as root, optional

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from serving import Promotion, ServingSettings
     from serving.record import ServerRecord
 
+CLOCK_TOLERANCE_S = 60.0
+"""A clock is set back by less again and again, to keep it right; whoever loads has more patience than that."""
+
 
 def working_copy(settings: ServingSettings) -> ModelRepository:
     """The repository that the server of this state folder loads from; made if no server has run there yet.
@@ -41,6 +44,7 @@ def running_server(settings: ServingSettings, ensemble: EnsembleSpec) -> ServerR
 
     Raises:
         NoServerError: none does.
+        ControlError: it answers, and takes no releases until it is started anew.
     """
     record = read_record(settings.record_path)
     if record is None:
@@ -53,6 +57,12 @@ def running_server(settings: ServingSettings, ensemble: EnsembleSpec) -> ServerR
             control.infer_zeros(ensemble)
     except ControlError as error:
         raise NoServerError(f"The server of the state folder {settings.state} does not answer. {error}") from error
+    if record.set_back_s > CLOCK_TOLERANCE_S:
+        raise ControlError(
+            f"The clock of this machine was set back by {record.set_back_s:.0f} s while the server of the state folder"
+            f" {settings.state} ran. It goes on to classify, but would keep you waiting for as long before it has"
+            " loaded anything. Stop it, start it again with `make serve`, then do this again."
+        )
     return record
 
 

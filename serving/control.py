@@ -157,7 +157,7 @@ class ServerControl:
             if f"triton-grpc-protocol-{ADMIN_KEY_NAME}" in str(error):
                 reason = "this needs the admin key, and the one shown is missing or wrong."
             elif error.status() == str(grpc.StatusCode.DEADLINE_EXCEEDED):
-                reason = "no answer came in time."
+                reason = "no answer came in time. If the clock was set back while it ran, start it again."
             else:
                 reason = str(error.message())
             raise ControlError(f"The server at {self._endpoint} did not {action}: {reason}") from error

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def day_zero_s() -> float:
+    """When the monotonic clock was at zero, in seconds since 1970: earlier each time that the clock is set back."""
+    return time.time() - time.monotonic()
 
 
 class ServerRecord(BaseModel):
@@ -19,6 +25,7 @@ class ServerRecord(BaseModel):
         metrics_url: where its metrics are.
         admin_key: what a control call must show.
         cleanup: a command that removes what the engine may leave; empty for none.
+        day_zero_s: `day_zero_s()` at the run's start.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,6 +36,12 @@ class ServerRecord(BaseModel):
     metrics_url: str
     admin_key: str
     cleanup: list[str] = []
+    day_zero_s: float = Field(default_factory=day_zero_s)
+
+    @property
+    def set_back_s(self) -> float:
+        """How far the clock of this machine was set back since the run's start; below zero: set ahead."""
+        return self.day_zero_s - day_zero_s()
 
 
 def write_record(path: Path, record: ServerRecord) -> None:

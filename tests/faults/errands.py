@@ -1,6 +1,8 @@
 """What people do with Mien, once each, in whatever environment this process is started; a line of JSON for each errand.
 
-python -m tests.faults.errands FOLDER [--train]
+python -m tests.faults.errands FOLDER [--train] [--clock FILE]
+
+The clock is that of tests/faults/set_clock.c, which adds the seconds in FILE to it.
 """
 
 from __future__ import annotations
@@ -8,10 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import struct
 import subprocess
 import sys
 import time
 import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,13 +30,14 @@ from tests.releases import export_variant
 from tests.unit.training.faces import write_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.gateways import RunningGateway
 
 PICTURE_NAME = "İğ ü €.jpg"
 """Turkish has two letters i, and no ISO-8859-1 has the €."""
 
+DAY_S = 86_400
 CONFIG = (
     "from training.config import Config\nCONFIG = Config('vgg_small', epochs=1, learning_rate=0.1, batch_size=14)\n"
 )
@@ -52,6 +57,11 @@ class House:
     folder: Path
     server: TritonServer
     gateway: RunningGateway
+
+    @property
+    def everyday(self) -> tuple[Callable[[], str], ...]:
+        """Errands that work as long as anything does."""
+        return self.sdk, self.command, self.rest, self.feedback
 
     def sdk(self) -> str:
         """Classify faces."""
@@ -83,7 +93,10 @@ class House:
     def release(self) -> str:
         """Publish a release, promote it, and list what there is."""
         settings = server_settings(self.folder / "state")
-        export = export_variant(settings, self.folder / "export", favour=3)
+        exports = self.folder / "exports"
+        exports.mkdir(exist_ok=True)
+        number = len(list(exports.iterdir()))
+        export = export_variant(settings, exports / str(number), favour=3 + number)
         made = publish(export, ModelRepository(settings.model_repository), EMOTION).manifest.release
         self._flows("promote", str(made))
         served = self.sdk()
@@ -92,10 +105,18 @@ class House:
         self._flows("verify")
         return self._flows("list").stdout.splitlines()[-1].strip()
 
-    def _flows(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self._run(sys.executable, "-m", "flows.release", *arguments)
+    def no_release(self) -> str:
+        """Roll back where that cannot be done: it says so at once, and what is served stays."""
+        before = self.sdk()
+        done = self._flows("rollback", fails=True)
+        if "set back" not in done.stderr or self.sdk() != before:
+            raise AssertionError(done.stderr[-1500:])
+        return done.stderr.strip()
 
-    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _flows(self, *arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
+        return self._run(sys.executable, "-m", "flows.release", *arguments, fails=fails)
+
+    def _run(self, program: str, *arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
         port = self.server.endpoint.rpartition(":")[2]
         ours = {
             "MIEN_ENDPOINTS": self.server.endpoint,
@@ -111,7 +132,7 @@ class House:
             timeout=LIMIT_S,
             check=False,
         )
-        if done.returncode or "Traceback" in done.stderr:
+        if (done.returncode != 0) != fails or "Traceback" in done.stderr:
             raise AssertionError(f"{arguments}: {done.returncode} {done.stderr[-1500:]}")
         return done
 
@@ -145,24 +166,50 @@ def told(name: str, errand: Callable[[], str]) -> None:
     print(json.dumps({"errand": name, "outcome": outcome, "failure": failure, "seconds": took_s}), flush=True)
 
 
+def do(*errands: Callable[[], str], when: str = "") -> None:
+    """Do them one after the other."""
+    for errand in errands:
+        told(f"{errand.__name__} {when}".strip(), errand)
+
+
+@contextmanager
+def running_house(folder: Path) -> Iterator[House]:
+    """Triton and a gateway on this folder."""
+    with (
+        TritonServer(server_settings(folder / "state")) as server,
+        running_gateway(server.endpoint, folder / "gateway", WORKERS="1") as gateway,
+    ):
+        yield House(folder, server, gateway)
+
+
 def main() -> None:
     """Do all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--train", action="store_true")
+    parser.add_argument("--clock", type=Path, help="have it jump, and do all of them after each jump")
     options = parser.parse_args()
     folder: Path = options.folder
     (folder / "gateway").mkdir()
-    with (
-        TritonServer(server_settings(folder / "state")) as server,
-        running_gateway(server.endpoint, folder / "gateway", WORKERS="1") as gateway,
-    ):
-        house = House(folder, server, gateway)
-        for errand in (house.sdk, house.command, house.rest, house.feedback, house.release):
-            told(errand.__name__, errand)
-        told("logs", lambda: _logs(folder))
+    with running_house(folder) as house:
+        do(*house.everyday, house.release)
+        if options.clock:
+            set_clock(options.clock, 400 * DAY_S)
+            do(*house.everyday, house.release, when="400 days ahead")
+            set_clock(options.clock, -2 * DAY_S)
+            do(*house.everyday, house.no_release, when="2 days behind")
+    if options.clock:
+        with running_house(folder) as house:
+            do(*house.everyday, house.release, when="2 days behind, started again")
+    told("logs", lambda: _logs(folder))
     if options.train:
         told("training", lambda: train(folder))
+
+
+def set_clock(file: Path, seconds: int) -> None:
+    """Have the clock of all who look at the file say so many seconds more than it is."""
+    with file.open("r+b", buffering=0) as opened:
+        opened.write(struct.pack("q", seconds))
 
 
 def _logs(folder: Path) -> str:

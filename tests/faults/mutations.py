@@ -225,6 +225,14 @@ ATTACKS = (
         test="test_environment.py::test_a_letter_that_the_locale_lacks_ends_no_command",
     ),
     Mutation(
+        name="a clock that was set back goes unnoticed",
+        row=16,
+        file="flows/running_server.py",
+        text="if record.set_back_s > CLOCK_TOLERANCE_S:",
+        replacement="if False:",
+        test="test_environment.py::test_while_the_clock_is_set",
+    ),
+    Mutation(
         name="a silent PostgreSQL is waited for",
         row=17,
         file="clients/mien/gateway/feedback/postgresql.py",

@@ -56,7 +56,7 @@ ROWS = {
         "never loaded: manifest and safe mode are the barrier",
     ),
     16: Row(
-        "locale and time zone changes, read-only home, no network",
+        "clock jumps, locale and time zone changes, read-only home, no network",
         "works, or says which setting",
     ),
     17: Row(

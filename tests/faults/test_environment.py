@@ -1,4 +1,4 @@
-"""Row 16: another locale and time zone, a home that cannot be written, no network."""
+"""Row 16: another locale and time zone, a home that cannot be written, no network, a clock that is set."""
 
 from __future__ import annotations
 
@@ -108,3 +108,25 @@ def test_where_letters_have_other_capitals(local_triton: None, tmp_path: Path, f
     away = {"MIEN_DETECTOR": "haar", "TZ": "America/St_Johns"}
     told = errands(tmp_path / "house", **away, **locale(tmp_path / "locales", "tr_TR.UTF-8"))
     figures.add(f"tr_TR.UTF-8, America/St_Johns: {len(told)} of {len(told)} errands done")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_while_the_clock_is_set(local_triton: None, tmp_path: Path, figures: Figures) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        skip_or_fail("a C compiler is missing, for the clock that can be set")
+        return
+    library, clock = tmp_path / "set_clock.so", tmp_path / "clock"
+    source = Path(__file__).with_name("set_clock.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", str(library), str(source)], check=True)
+    clock.write_bytes(bytes(8))
+    variables = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(clock), "LC_ALL": "C", "MIEN_DETECTOR": "haar"}
+    told = errands(tmp_path / "house", "--clock", clock, **variables)
+    (refused,) = [one["outcome"] for one in told if one["errand"].startswith("no_release")]
+    assert "start it again" in refused
+    figures.add(
+        f"LC_ALL=C, the clock set 400 days ahead, then 2 days behind, then server and gateway started again:"
+        f" {len(told)} of {len(told)} errands done; behind, a server that runs on takes no release, and the command"
+        " says at once that it must be started again"
+    )

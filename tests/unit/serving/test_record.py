@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,3 +36,10 @@ def test_damaged_record_counts_as_none(tmp_path: Path, text: str) -> None:
 def test_token_that_might_match_other_processes_is_refused(token: str) -> None:
     with pytest.raises(ValidationError):
         ServerRecord(token=token, endpoint="", metrics_url="", admin_key="")
+
+
+def test_a_clock_that_was_set_back_is_told_from_one_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert abs(RECORD.set_back_s) < 1
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 3600)
+    assert RECORD.set_back_s == pytest.approx(3600, abs=1)
