@@ -14,6 +14,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Predictions = tuple[NDArray[np.floating[Any]], NDArray[np.integer[Any]]]
@@ -75,8 +77,27 @@ class TemperatureFit:
     def of(cls, fitted: Predictions, measured: Predictions) -> TemperatureFit:
         """Fit a temperature on `fitted` and measure it on `measured`, neither of which was trained on."""
         temperature = fit_temperature(*fitted)
+        return cls._measured(temperature, fitted, measured, apply_temperature(measured[0], temperature))
+
+    @classmethod
+    def across(cls, folds: Sequence[Predictions]) -> TemperatureFit:
+        """Fit a temperature on all of two or more folds, and measure each at one that is fitted on the others alone.
+
+        Args:
+            folds: answers to examples that the network of each fold was not trained on.
+        """
+        together = _together(folds)
+        scaled = [
+            apply_temperature(fold[0], fit_temperature(*_together([*folds[:place], *folds[place + 1 :]])))
+            for place, fold in enumerate(folds)
+        ]
+        return cls._measured(fit_temperature(*together), together, together, np.concatenate(scaled))
+
+    @classmethod
+    def _measured(
+        cls, temperature: float, fitted: Predictions, measured: Predictions, scaled: NDArray[np.float64]
+    ) -> TemperatureFit:
         probabilities, labels = measured
-        scaled = apply_temperature(probabilities, temperature)
         after = reliability(scaled, labels)
         return cls(
             temperature=temperature,
@@ -102,12 +123,12 @@ class TemperatureFit:
         if self.trained_on:
             return (
                 f"Do not use temperature {self.temperature:.3f} ({change}): {self.fitted_accuracy:.1%} of the "
-                f"{self.fitted_on:,} faces it was fitted on are named right against {self.measured_accuracy:.1%} of "
+                f"{self.fitted_on:,} examples it was fitted on are named right against {self.measured_accuracy:.1%} of "
                 "unseen ones, so the network was trained on them."
             )
         if self.nll_after >= self.nll_before:
-            return f"Keep temperature 1: {self.temperature:.3f} does not help on unseen faces ({change})."
-        return f"Export with --temperature {self.temperature:.3f}: {change} on faces it was not fitted on."
+            return f"Keep temperature 1: {self.temperature:.3f} does not help on unseen examples ({change})."
+        return f"Export with --temperature {self.temperature:.3f}: {change} on examples it was not fitted on."
 
 
 def reliability(
@@ -166,6 +187,10 @@ def negative_log_likelihood(probabilities: NDArray[np.floating[Any]], labels: ND
     """Mean over the examples of minus the logarithm of the true label's probability, in nats; infinity is kept out."""
     likelihood = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.log(np.maximum(likelihood, _SMALLEST)).mean())
+
+
+def _together(folds: Sequence[Predictions]) -> Predictions:
+    return np.concatenate([fold[0] for fold in folds]), np.concatenate([fold[1] for fold in folds])
 
 
 def _accuracy(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:

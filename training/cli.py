@@ -96,6 +96,8 @@ def export(
         "created_by": created_by,
         "weights": None if weights.is_dir() else weights,
     }
+    if temperature not in (None, candidate.temperature):
+        chosen["metrics"] = evaluate.of_any_temperature(candidate.metrics)
     candidate = dataclasses.replace(candidate, **{name: value for name, value in chosen.items() if value is not None})
     split = load(data, networks.find(candidate.network).ensemble).validation if data else None
     manifest = export_release(

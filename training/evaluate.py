@@ -19,7 +19,7 @@ from training.metrics import classification_report
 from training.robustness import CORRUPTIONS, measure_robustness
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -68,7 +68,7 @@ class Evaluation:
         digest: the dataset's digest, over all splits.
         split: ``validation``, ``test`` or ``train``.
         report: metrics of one view of each face, without test-time augmentation.
-        temperature: a temperature fitted on other faces, if any were given.
+        temperature: a temperature fitted on other examples, if any were given.
         robustness: accuracy on spoiled faces, if asked for.
         footprint: size and speed; None for Keras weights, which are not what is served.
         mistakes: the wrong answers given most surely.
@@ -238,6 +238,11 @@ def release_metrics(report: ClassificationReport, probabilities: NDArray[np.floa
         "validation_ece": round(report.ece, 4),
         **AnswerProfile.of_answers(probabilities, report.labels).as_metrics(),
     }
+
+
+def of_any_temperature(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a manifest's figures that a temperature leaves as they are: it changes no winner, but how sure it is."""
+    return {name: value for name, value in metrics.items() if "ece" not in name and "confidence" not in name}
 
 
 def take_split(dataset: Dataset, name: str) -> Split:

@@ -13,6 +13,7 @@ import numpy as np
 
 from training import fit as fitting
 from training import networks, preprocessing
+from training.calibration import TemperatureFit
 from training.classifier import open_onnx
 from training.dataset import Dataset, Split, by_speaker
 from training.draws import Draw
@@ -77,8 +78,8 @@ def leave_one_speaker_out(
             the configuration's is fitted to all.
 
     Returns:
-        The measurement on all recordings, each answered by the network that has not heard its speaker; with several
-        seeds also what each of them gave.
+        The measurement on all recordings, each answered by the network that has not heard its speaker, with the
+        temperature that the others' answers ask for; with several seeds also what each of them gave.
 
     Raises:
         DatasetError: there are too few speakers, or it is not known who speaks.
@@ -180,4 +181,8 @@ def _evaluation(dataset: Dataset, folds: list[Fold], final: Classifier) -> Evalu
         tuple(speaker for fold in folds for speaker in fold.split.speakers),
     )
     digest = hashlib.sha256("".join(fold.digest for fold in folds).encode()).hexdigest()
-    return replace(evaluation_of(answers, split, dataset, final, "held-out speakers"), sha256=digest)
+    return replace(
+        evaluation_of(answers, split, dataset, final, "held-out speakers"),
+        sha256=digest,
+        temperature=TemperatureFit.across([(fold.probabilities, fold.split.labels) for fold in folds]),
+    )

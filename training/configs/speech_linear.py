@@ -3,9 +3,9 @@
 `make train DATA=emodb.zip CONFIG=speech_linear` fits it once and measures it on one speaker.
 
 409 recordings of 8 speakers, each left out in turn: unweighted average recall 0.761, accuracy 0.778 (2026-11-28, the
-exported graphs). 2 cores of an AMD EPYC that were busy otherwise, TensorFlow: 0.3 s an epoch after a minute for the
-copies, 13 minutes for the eight folds and the network of all voices. Nothing was chosen within a fold; the recipe was,
-by looking at folds, so the figure may be a little flattered.
+exported graphs); with `--seeds 3` 0.751 on average, 0.736 to 0.761. 2 cores of an AMD EPYC, TensorFlow: 5 minutes for
+the eight folds and the network of all voices, 6 for each further seed, beside other work. Nothing was chosen within a
+fold; the recipe was, by looking at folds, so the figure may be a little flattered.
 """
 
 from training.config import Config

@@ -80,3 +80,16 @@ def test_a_temperature_that_does_not_help_is_not_recommended() -> None:
 
     assert fit.nll_after > fit.nll_before
     assert fit.verdict.startswith("Keep temperature 1")
+
+
+def test_each_fold_is_measured_at_the_temperature_of_the_others() -> None:
+    sure, honest = draw(2_000, 2.5, seed=8), draw(2_000, 1.0, seed=9)
+
+    fit = TemperatureFit.across([sure, honest])
+
+    crosswise = TemperatureFit.of(honest, sure), TemperatureFit.of(sure, honest)
+    assert fit.nll_after == pytest.approx(np.mean([one.nll_after for one in crosswise]))
+    assert fit.nll_before == pytest.approx(np.mean([one.nll_before for one in crosswise]))
+    assert crosswise[0].temperature < fit.temperature < crosswise[1].temperature  # what is kept is of both
+    assert fit.fitted_on == 4_000
+    assert not fit.trained_on

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from training.calibration import apply_temperature
 from training.dataset import Split
-from training.evaluate import by_speaker, pooled
+from training.evaluate import by_speaker, of_any_temperature, pooled, release_metrics
+from training.metrics import classification_report
 
 SPLIT = Split(np.zeros((4, 2)), np.array([1, 1, 0, 1]), ("b", "b", "a", "c"), ("y", "y", "x", "y"))
 ANSWERS = np.array([[0.2, 0.8], [0.6, 0.4], [0.9, 0.1], [0.7, 0.3]], np.float32)
@@ -32,3 +34,15 @@ def test_faces_have_no_speakers_and_stay_as_they_are() -> None:
 
     assert pooled(faces, ANSWERS[:2])[0] is faces
     assert by_speaker(ANSWERS[:2], faces, ("no", "yes")) == ()
+
+
+def test_a_temperature_leaves_the_figures_of_winners_and_no_others() -> None:
+    labels = ("no", "yes")
+    sure, softened = (
+        release_metrics(classification_report(answers, SPLIT.labels, labels), answers)
+        for answers in (ANSWERS, apply_temperature(ANSWERS, 3.0).astype(np.float32))
+    )
+
+    assert of_any_temperature(sure) == of_any_temperature(softened)
+    assert {"validation_macro_recall", "validation_predicted_yes"} <= of_any_temperature(sure).keys()
+    assert not {"validation_ece", "validation_mean_confidence"} & of_any_temperature(sure).keys()
