@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -31,6 +30,7 @@ from serving.kept_process import KeptProcess
 from serving.settings import release_variable
 from serving.stubs import living_stubs
 from tests.crowd import Crowd
+from tests.name_server import NAME, NameServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from mien.contract import EnsembleSpec
 
 ROOT = Path(__file__).resolve().parent.parent
-NAME = "triton.mien.svc"
 START_S = 120.0
 POLL_S = 0.05
 TURN_S = 0.1
@@ -49,55 +48,6 @@ CONNECTION_AGE_S = 2.0
 EXIT_TIMEOUT_S = 3
 QUIET_S = 1.0
 DRAIN_S = 30.0
-
-
-class NameServer:
-    """Answers who is behind `NAME`, over UDP; any other question gets an empty answer."""
-
-    def __init__(self) -> None:
-        self._addresses: list[str] = []
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.sendto(b"", self._socket.getsockname())
-        self._thread.join()
-        self._socket.close()
-
-    @property
-    def port(self) -> int:
-        """Where it listens, on 127.0.0.1."""
-        return int(self._socket.getsockname()[1])
-
-    def add(self, address: str) -> None:
-        """Have the name lead to `address` too."""
-        self._addresses = [*self._addresses, address]
-
-    def remove(self, address: str) -> None:
-        """No longer have the name lead to `address`."""
-        self._addresses = [known for known in self._addresses if known != address]
-
-    def _serve(self) -> None:
-        while True:
-            question, caller = self._socket.recvfrom(512)
-            if not question:
-                return
-            self._socket.sendto(self._answer(question), caller)
-
-    def _answer(self, question: bytes) -> bytes:
-        labels = b"".join(bytes([len(label)]) + label.encode() for label in NAME.split("."))
-        asked = question[12 : question.index(b"\0", 12) + 5]
-        wanted = asked.lower() == labels + b"\0" + struct.pack(">HH", 1, 1)
-        addresses = self._addresses if wanted else []
-        records = [struct.pack(">HHHIH", 0xC00C, 1, 1, 0, 4) + socket.inet_aton(address) for address in addresses]
-        return question[:2] + struct.pack(">HHHHH", 0x8580, 1, len(records), 0, 0) + asked + b"".join(records)
 
 
 class NotReadyError(Exception):

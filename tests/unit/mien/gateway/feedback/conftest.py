@@ -4,21 +4,34 @@ import io
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import create_engine, text
 
+from mien import ClientSettings
+from mien.gateway.app import create_app
 from mien.gateway.feedback import store as store_module
+from mien.gateway.feedback.crops import CropReader
 from mien.gateway.feedback.settings import FeedbackSettings
 from mien.gateway.feedback.store import FeedbackStore, GivenCorrection
+from mien.gateway.feedback.utterances import UtteranceReader
+from mien.gateway.settings import GatewaySettings
 from tests import postgres
 from tests.conftest import skip_or_fail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from datetime import datetime, timedelta
     from pathlib import Path
+
+    from fastapi import FastAPI
+
+    from mien.gateway.feedback.desk import FeedbackDesk
+
+
+FIELDS = {"predicted": "happy", "corrected": "sad", "release": "1", "consent": "true"}
 
 
 def face(seed: int = 0, width: int = 96, height: int = 96) -> bytes:
@@ -108,3 +121,65 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(store_module._now())
     monkeypatch.setattr(store_module, "_now", clock)
     return clock
+
+
+class MakeApp(Protocol):
+    """Makes a gateway that is not started: with settings of its own, and of feedback."""
+
+    def __call__(self, gateway: dict[str, object] | None = None, **feedback: object) -> FastAPI: ...
+
+
+@pytest.fixture
+def make_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeApp]:
+    apps = []
+
+    def make(gateway: dict[str, object] | None = None, **feedback: object) -> FastAPI:
+        places: dict[str, object] = {"keys_file": tmp_path / "keys.json", "spool": tmp_path / "spool"}
+        settings = GatewaySettings(**(places | (gateway or {})))
+        app = create_app(settings, ClientSettings(), FeedbackSettings(**feedback))
+        settings.spool.mkdir(exist_ok=True)
+        # Here rather than in processes, which they would confine.
+        crops, utterances = CropReader.__new__(CropReader), UtteranceReader.__new__(UtteranceReader)
+
+        async def read_crop(content: bytes) -> bytes:
+            return crops.read(content)
+
+        async def read_utterance(path: Path) -> bytes:
+            return utterances.read(path)
+
+        monkeypatch.setattr(app.state.feedback.crops, "read", read_crop)
+        monkeypatch.setattr(app.state.feedback.utterances, "read", read_utterance)
+        apps.append(app)
+        return app
+
+    yield make
+    for app in apps:
+        app.state.feedback.store.close()
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> FastAPI:
+    return make_app()
+
+
+@pytest.fixture
+async def local(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with calling(app) as client:
+        yield client
+
+
+def calling(app: FastAPI, host: str = "127.0.0.1", key: str = "") -> httpx.AsyncClient:
+    """Somebody who addresses the gateway as `host`."""
+    transport = httpx.ASGITransport(app, client=("127.0.0.1", 40_000))
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return httpx.AsyncClient(transport=transport, base_url=f"http://{host}", headers=headers)
+
+
+def desk(app: FastAPI) -> FeedbackDesk:
+    found: FeedbackDesk = app.state.feedback
+    return found
+
+
+async def give(client: httpx.AsyncClient, image: bytes | None = None, **fields: str) -> httpx.Response:
+    file = face(width=120, height=120) if image is None else image
+    return await client.post("/v1/feedback", files={"image": ("face.png", file)}, data=FIELDS | fields)

@@ -6,97 +6,27 @@ import asyncio
 import io
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-import httpx
-import numpy as np
 import pytest
-import soundfile
 from PIL import Image
 from structlog.testing import capture_logs
 
-from mien import ClientSettings
 from mien.errors import SettingsError
-from mien.gateway.app import create_app
-from mien.gateway.feedback.crops import MAX_PIXELS, CropReader
-from mien.gateway.feedback.kinds import SPEECH
+from mien.gateway.feedback.crops import MAX_PIXELS
 from mien.gateway.feedback.settings import FeedbackSettings
-from mien.gateway.feedback.utterances import UtteranceReader
 from mien.gateway.keys import KeyFile
-from mien.gateway.settings import GatewaySettings
-from tests.unit.mien.gateway.feedback.conftest import face, given
+from tests.unit.mien.gateway.feedback.conftest import calling, desk, face, give, given
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    import httpx
     from fastapi import FastAPI
 
-    from mien.gateway.feedback.desk import FeedbackDesk
-    from tests.unit.mien.gateway.feedback.conftest import Clock
+    from tests.unit.mien.gateway.feedback.conftest import Clock, MakeApp
 
-FIELDS = {"predicted": "happy", "corrected": "sad", "release": "1", "consent": "true"}
 UNKNOWN = "0" * 32
-
-
-class MakeApp(Protocol):
-    def __call__(self, gateway: dict[str, object] | None = None, **feedback: object) -> FastAPI: ...
-
-
-@pytest.fixture
-def make_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeApp]:
-    apps = []
-
-    def make(gateway: dict[str, object] | None = None, **feedback: object) -> FastAPI:
-        places: dict[str, object] = {"keys_file": tmp_path / "keys.json", "spool": tmp_path / "spool"}
-        settings = GatewaySettings(**(places | (gateway or {})))
-        app = create_app(settings, ClientSettings(), FeedbackSettings(**feedback))
-        settings.spool.mkdir(exist_ok=True)
-        # Here rather than in processes, which they would confine.
-        crops, utterances = CropReader.__new__(CropReader), UtteranceReader.__new__(UtteranceReader)
-
-        async def read_crop(content: bytes) -> bytes:
-            return crops.read(content)
-
-        async def read_utterance(path: Path) -> bytes:
-            return utterances.read(path)
-
-        monkeypatch.setattr(app.state.feedback.crops, "read", read_crop)
-        monkeypatch.setattr(app.state.feedback.utterances, "read", read_utterance)
-        apps.append(app)
-        return app
-
-    yield make
-    for app in apps:
-        app.state.feedback.store.close()
-
-
-@pytest.fixture
-def app(make_app: MakeApp) -> FastAPI:
-    return make_app()
-
-
-@pytest.fixture
-async def local(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with calling(app) as client:
-        yield client
-
-
-def calling(app: FastAPI, host: str = "127.0.0.1", key: str = "") -> httpx.AsyncClient:
-    """Somebody who addresses the gateway as `host`."""
-    transport = httpx.ASGITransport(app, client=("127.0.0.1", 40_000))
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return httpx.AsyncClient(transport=transport, base_url=f"http://{host}", headers=headers)
-
-
-def desk(app: FastAPI) -> FeedbackDesk:
-    found: FeedbackDesk = app.state.feedback
-    return found
-
-
-async def give(client: httpx.AsyncClient, image: bytes | None = None, **fields: str) -> httpx.Response:
-    file = face(width=120, height=120) if image is None else image
-    return await client.post("/v1/feedback", files={"image": ("face.png", file)}, data=FIELDS | fields)
 
 
 async def test_a_correction_is_kept_reviewed_and_erased(local: httpx.AsyncClient, tmp_path: Path) -> None:
@@ -118,82 +48,6 @@ async def test_a_correction_is_kept_reviewed_and_erased(local: httpx.AsyncClient
     assert (erased.status_code, erased.content) == (204, b"")
     assert (await local.get(place)).status_code == 404
     assert list((tmp_path / "feedback/pictures").iterdir()) == []
-
-
-def recorded(seconds: float, rate: int = 44_100, channels: int = 2) -> bytes:
-    """A FLAC file of noise that tells where it was recorded."""
-    noise = np.random.default_rng(0).normal(0, 0.1, (round(seconds * rate), channels))
-    with io.BytesIO() as file:
-        with soundfile.SoundFile(file, "w", rate, channels, format="FLAC") as sound:
-            sound.title = "at my home"
-            sound.write(noise)
-        return file.getvalue()
-
-
-async def say(client: httpx.AsyncClient, audio: bytes, **fields: str) -> httpx.Response:
-    return await client.post("/v1/feedback/speech", files={"audio": ("said", audio)}, data=FIELDS | fields)
-
-
-async def test_a_correction_of_speech_is_kept_reviewed_and_erased(
-    app: FastAPI, local: httpx.AsyncClient, tmp_path: Path
-) -> None:
-    terms = (await local.get("/v1/feedback/terms")).json()["speech"]
-    assert "recording of speech" in terms["terms"]
-    assert "boredom" in terms["labels"]
-    sent = recorded(2.5)
-    assert b"at my home" in sent
-    answer = await say(local, sent, corrected="boredom")
-    assert answer.status_code == 201, answer.text
-    receipt = answer.json()
-    place = f"/v1/feedback/{receipt['id']}"
-    kept = (await local.get(place)).json()
-    assert (kept["ensemble"], kept["corrected"], kept["picture_url"]) == ("speech_emotion", "boredom", None)
-    recording = await local.get(kept["recording_url"])
-    assert recording.headers["content-type"] == "audio/flac"
-    assert b"at my home" not in recording.content
-    with soundfile.SoundFile(io.BytesIO(recording.content)) as sound:
-        assert (sound.samplerate, sound.channels) == (16_000, 1)
-        assert sound.frames == pytest.approx(2.5 * 16_000, abs=10)
-    assert (await local.get(f"{place}/picture")).status_code == 404
-    assert desk(app).store.find(receipt["id"]).terms == terms["terms"]
-    await local.post(f"{place}/review", json={"decision": "accepted"})
-    assert desk(app).store.accepted() == [], "the dataset of faces takes no speech"
-    assert [one.id for one in desk(app).store.accepted(SPEECH)] == [receipt["id"]]
-    erased = await local.delete(place, headers={"X-Erasure-Token": receipt["erasure_token"]})
-    assert erased.status_code == 204
-    assert list((tmp_path / "feedback/pictures").iterdir()) == list((tmp_path / "spool").iterdir()) == []
-
-
-async def test_speech_that_cannot_be_used_is_refused(local: httpx.AsyncClient, tmp_path: Path) -> None:
-    good = recorded(1, 16_000, 1)
-    for audio, fields, status, words in (
-        (b"", {}, 400, "No audio uploaded"),
-        (face(), {}, 415, "not a WAV, FLAC, OGG or MP3"),
-        (good[: len(good) // 2], {}, 422, "The recording is truncated or damaged"),
-        (recorded(3.2, 16_000, 1), {}, 422, "longer than 3 s; send the window alone"),
-        (recorded(12, 96_000, 2), {}, 413, "2,097,152 bytes"),
-        (good, {"consent": "no"}, 422, "a recording of speech is kept only if"),
-        (good, {"corrected": "surprise"}, 422, "corrected is 'surprise': give one of angry, boredom"),
-    ):
-        answer = await say(local, audio, **fields)
-        assert answer.status_code == status, answer.text
-        assert words in answer.json()["error"]
-        assert str(tmp_path) not in answer.json()["error"]
-    assert not (tmp_path / "feedback").exists()
-
-
-async def test_a_worker_process_reads_the_recording(
-    app: FastAPI, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.undo()
-    path = tmp_path / "said.flac"
-    path.write_bytes(recorded(1))
-    utterances = desk(app).utterances
-    try:
-        kept = await utterances.read(path)
-    finally:
-        await utterances.close()
-    assert soundfile.info(io.BytesIO(kept)).samplerate == 16_000
 
 
 @pytest.mark.parametrize("consent", ["", "false", "True", "yes", "1"])
