@@ -5,177 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
-from collections import Counter
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
-from mien import fusion, records
+from mien import fusion
 from mien.errors import MediaTooLargeError, MienError
-from mien.gateway.boxes import clipped
+from mien.gateway.job import State, VideoJob
 from mien.gateway.piecewise import PiecewiseDecoder
 from mien.gateway.refusals import UNEXPECTED, RequestRefusedError, as_refused, overloaded
-from mien.gateway.schemas import (
-    FrameAnswer,
-    FrameFaceAnswer,
-    MomentAnswer,
-    ProgressAnswer,
-    SoundAnswer,
-    SpeechWindowAnswer,
-    SummaryAnswer,
-    VideoAnswer,
-)
 from mien.tracking import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
     from types import TracebackType
 
     from prometheus_client import Gauge
 
-    from mien.fusion import Moment
-    from mien.gateway.decoding import LocatedFrame, VideoInfo
-    from mien.gateway.listening import HeardVideo, Listener
+    from mien.gateway.decoding import VideoInfo
+    from mien.gateway.listening import Listener
     from mien.gateway.recognition import Recognizer
     from mien.gateway.settings import GatewaySettings
-    from mien.results import Recognition
 
 logger = logging.getLogger(__name__)
-
-
-class State(StrEnum):
-    """Of a video."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-@dataclass(eq=False, slots=True)
-class VideoJob:
-    """One video.
-
-    Attributes:
-        id: cannot be guessed.
-        owner: the caller it belongs to.
-        frame_rate: frames to analyse a second.
-        request_id: of the request that brought it.
-        with_audio: whether its sound is listened to.
-        state: of it.
-        duration_s: as the video says itself; None if it does not, or is not open yet.
-        frames: analysed so far, each as the JSON of its `FrameAnswer`: objects would take seven times as much.
-        time_s: of the last of them, in the video.
-        emotions: of all faces so far.
-        people: tracks so far.
-        versions: releases that answered so far.
-        heard: its speech; None if it is not listened to, or not yet.
-        moments: faces and speech together so far.
-        refusal: why it failed.
-        release: called once, when the video's file is no longer needed.
-    """
-
-    id: str
-    owner: str
-    frame_rate: float
-    request_id: str
-    with_audio: bool = False
-    state: State = State.QUEUED
-    duration_s: float | None = None
-    frames: list[bytes] = field(default_factory=list)
-    time_s: float = 0.0
-    emotions: Counter[str] = field(default_factory=Counter)
-    people: int = 0
-    versions: set[str] = field(default_factory=set)
-    heard: HeardVideo | None = None
-    moments: list[Moment] = field(default_factory=list)
-    refusal: RequestRefusedError | None = None
-    release: Callable[[], None] = lambda: None
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come."""
-        return self.state not in (State.QUEUED, State.RUNNING)
-
-    def tell(self) -> None:
-        """Wake whoever follows it."""
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def wait(self, timeout_s: float | None = None) -> None:
-        """Wait until something of it changes, or the time is over."""
-        try:
-            await asyncio.wait_for(self._changed.wait(), timeout_s)
-        except TimeoutError:
-            return
-
-    async def follow(self) -> AsyncIterator[bytes]:
-        """Its frames as they come, from the first on, each as JSON.
-
-        Raises:
-            RequestRefusedError: it failed or was cancelled.
-        """
-        given = 0
-        while given < len(self.frames) or not self.is_over:
-            if given == len(self.frames):
-                await self.wait()
-            for frame in self.frames[given:]:
-                given += 1
-                yield frame
-        if self.refusal is not None:
-            raise self.refusal
-
-    def progress(self) -> ProgressAnswer:
-        """How far it has come."""
-        share = 1.0 if self.state is State.DONE else None
-        if share is None and self.duration_s:
-            share = min(1.0, round(self.time_s / self.duration_s, 3))
-        return ProgressAnswer(frames=len(self.frames), time_s=self.time_s, duration_s=self.duration_s, share=share)
-
-    def summary(self) -> SummaryAnswer:
-        """Of the frames so far."""
-        return SummaryAnswer(
-            total_frames=len(self.frames),
-            faces_detected=self.emotions.total(),
-            dominant_emotion=max(self.emotions, key=self.emotions.__getitem__, default=None),
-            people=self.people,
-            model_versions=sorted(self.versions),
-        )
-
-    def sound(self) -> SoundAnswer | None:
-        """What its sound says, and that together with its faces; None if it was not listened to."""
-        if self.heard is None:
-            return None
-        whole = fusion.summary(self.moments)
-        return SoundAnswer(
-            problem=self.heard.problem,
-            windows=[SpeechWindowAnswer.model_validate(records.speech_record(one)) for one in self.heard.windows],
-            timeline=[_moment_answer(moment) for moment in self.moments],
-            whole=None if whole is None else _moment_answer(whole),
-        )
-
-    def result(self) -> bytes:
-        """The JSON of the whole answer, a `VideoAnswer`.
-
-        Raises:
-            RequestRefusedError: it failed or was cancelled, or is not done yet.
-        """
-        if self.refusal is not None:
-            raise self.refusal
-        if self.state is not State.DONE:
-            raise RequestRefusedError(HTTPStatus.CONFLICT, f"The video is not done yet: it is {self.state}.")
-        return b'{"results":[%b],%b' % (b",".join(self.frames), self.conclusion()[1:])
-
-    def conclusion(self) -> bytes:
-        """The JSON of the answer without the frames."""
-        whole = VideoAnswer(results=[], summary=self.summary(), sound=self.sound())
-        return whole.model_dump_json(exclude={"results"}).encode()
 
 
 class VideoJobs:
@@ -258,7 +110,7 @@ class VideoJobs:
         del self._tasks[job.id]
         self._gauge.set(len(self._tasks))
         if not job.is_over:  # cancelled before it began
-            _cancel(job)
+            job.cancel()
         logger.info("video", extra={"job": job.id, "state": job.state, "frames": len(job.frames)})
         over = [other.id for other in self._jobs.values() if other.is_over]
         for identifier in over[: -self._settings.max_results]:
@@ -273,7 +125,7 @@ class VideoJobs:
                 await self._analyse(job, path)
             job.state = State.DONE
         except asyncio.CancelledError:
-            _cancel(job)
+            job.cancel()
             raise
         except MienError as error:
             job.refusal, job.state = as_refused(error), State.FAILED
@@ -301,7 +153,7 @@ class VideoJobs:
                 async for batch in batches:
                     recognitions = await self._recognizer.classify([frame.picture for frame in batch], job.request_id)
                     for frame, recognition in zip(batch, recognitions, strict=True):
-                        _note(job, tracker, frame, recognition)
+                        job.note(tracker, frame, recognition)
                         job.moments += timeline.add(frame.time_s, recognition.faces)
                     self._check_length(batch[-1].time_s, len(job.frames))
                     job.tell()
@@ -317,37 +169,3 @@ class VideoJobs:
             raise MediaTooLargeError(
                 f"At this frame_rate more than {settings.max_video_frames} frames would be analysed; lower it."
             )
-
-
-def _cancel(job: VideoJob) -> None:
-    job.state = State.CANCELLED
-    job.refusal = RequestRefusedError(HTTPStatus.GONE, "The video was cancelled.")
-    job.tell()
-
-
-def _note(job: VideoJob, tracker: Tracker, frame: LocatedFrame, recognition: Recognition) -> None:
-    """Add an analysed frame to `job`."""
-    faces = []
-    for tracked in tracker.update(recognition.faces, frame.time_s):
-        face, emotion = tracked.recognized.face, tracked.recognized.emotion
-        box = clipped(face.box, recognition.width, recognition.height)
-        faces.append(
-            FrameFaceAnswer(
-                emotion=emotion.label,
-                confidence=round(emotion.confidence, 6),
-                probabilities={label: round(value, 6) for label, value in emotion.probabilities.items()},
-                box=box,
-                track=tracked.track,
-                model_version=emotion.model_version,
-            )
-        )
-        job.emotions[emotion.label] += 1
-        job.people = max(job.people, tracked.track)
-        job.versions.add(emotion.model_version)
-    timestamp, job.time_s = time.strftime("%H:%M:%S", time.gmtime(frame.time_s)), round(frame.time_s, 3)
-    answer = FrameAnswer(frame=frame.index, timestamp=timestamp, time_s=job.time_s, faces=faces)
-    job.frames.append(answer.model_dump_json().encode())
-
-
-def _moment_answer(moment: Moment) -> MomentAnswer:
-    return MomentAnswer.model_validate(records.moment_record(moment))

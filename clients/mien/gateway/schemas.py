@@ -1,4 +1,4 @@
-"""What callers get, as JSON; these models are also the OpenAPI document."""
+"""What callers get of pictures, recordings and cameras, as JSON; these models are also the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mien import contract, fusion, records
-from mien.results import Emotion
+from mien import contract
 
-_PROBABILITIES = dict(zip(contract.EMOTION_LABELS, (0.002, 0.0, 0.004, 0.95, 0.006, 0.018, 0.02), strict=True))
+PROBABILITIES = dict(zip(contract.EMOTION_LABELS, (0.002, 0.0, 0.004, 0.95, 0.006, 0.018, 0.02), strict=True))
 _BOX = {"x": 100.4, "y": 120.9, "width": 200.2, "height": 249.7}
 _LANDMARKS = {
     "right_eye": [151.2, 212.8],
@@ -24,34 +23,19 @@ _FACE = {
     "landmarks": _LANDMARKS,
     "emotion": "happy",
     "confidence": 0.95,
-    "probabilities": _PROBABILITIES,
+    "probabilities": PROBABILITIES,
     "model_version": "1",
 }
-_FRAME_FACE = {
-    "emotion": "happy",
-    "confidence": 0.95,
-    "probabilities": _PROBABILITIES,
-    "box": [100, 120, 200, 249],
-    "track": 1,
-    "model_version": "1",
-}
-_FRAME = {"frame": 0, "timestamp": "00:00:00", "time_s": 0.0, "faces": [_FRAME_FACE]}
-_SUMMARY = {"total_frames": 1, "faces_detected": 1, "dominant_emotion": "happy", "people": 1, "model_versions": ["1"]}
 
-_SPEECH_PROBABILITIES = dict(zip(contract.SPEECH_LABELS, (0.12, 0.02, 0.03, 0.05, 0.7, 0.06, 0.02), strict=True))
-_WINDOW = {
+SPEECH_PROBABILITIES = dict(zip(contract.SPEECH_LABELS, (0.12, 0.02, 0.03, 0.05, 0.7, 0.06, 0.02), strict=True))
+WINDOW = {
     "start_s": 0.0,
     "end_s": 2.4,
     "emotion": "happy",
     "confidence": 0.7,
-    "probabilities": _SPEECH_PROBABILITIES,
+    "probabilities": SPEECH_PROBABILITIES,
     "model_version": "1",
 }
-
-_MOMENT = records.moment_record(
-    fusion.Moment(0.0, fusion.STEP_S, 1, Emotion(_PROBABILITIES, "1"), Emotion(_SPEECH_PROBABILITIES, "1"))
-)
-_SOUND = {"problem": None, "windows": [_WINDOW], "timeline": [_MOMENT], "whole": _MOMENT}
 
 NO_FACE = "No face detected"
 SILENCE = "The recording is silent"
@@ -59,14 +43,15 @@ SILENCE = "The recording is silent"
 Point = Annotated[tuple[float, float], Field(description="(x, y) in pixels")]
 
 
-def _example(value: dict[str, Any]) -> ConfigDict:
+def example(value: dict[str, Any]) -> ConfigDict:
+    """What has a model show `value` in the OpenAPI document."""
     return ConfigDict(json_schema_extra={"examples": [value]})
 
 
 class ErrorAnswer(BaseModel):
     """Why there is no answer."""
 
-    model_config = _example({"error": "No image uploaded"})
+    model_config = example({"error": "No image uploaded"})
 
     error: str = Field(description="A sentence for a person.")
 
@@ -102,7 +87,7 @@ class LandmarksAnswer(BaseModel):
 class FaceAnswer(BaseModel):
     """A face and its emotion."""
 
-    model_config = _example(_FACE)
+    model_config = example(_FACE)
 
     box: BoxAnswer
     score: float | None = Field(description="The face detector's confidence, 0 to 1; null where it has none.")
@@ -116,7 +101,7 @@ class FaceAnswer(BaseModel):
 class DetectAnswer(BaseModel):
     """The faces of a picture. `emotion`, `confidence` and `face_location` are those of the largest face."""
 
-    model_config = _example(
+    model_config = example(
         {
             "width": 512,
             "height": 512,
@@ -144,7 +129,7 @@ class DetectAnswer(BaseModel):
 class SpeechWindowAnswer(BaseModel):
     """A stretch of a recording and its emotion; all but its times are null in silence."""
 
-    model_config = _example(_WINDOW)
+    model_config = example(WINDOW)
 
     start_s: float = Field(description="Where it begins, in seconds.")
     end_s: float = Field(description="Where it ends, in seconds.")
@@ -157,13 +142,13 @@ class SpeechWindowAnswer(BaseModel):
 class AudioAnswer(BaseModel):
     """The emotions over a recording; those of the whole are the mean of its windows that are not silent."""
 
-    model_config = _example(
+    model_config = example(
         {
             "duration_s": 2.4,
-            "windows": [_WINDOW],
+            "windows": [WINDOW],
             "emotion": "happy",
             "confidence": 0.7,
-            "probabilities": _SPEECH_PROBABILITIES,
+            "probabilities": SPEECH_PROBABILITIES,
             "model_version": "1",
             "reason": None,
             "request_id": "5f0c9a",
@@ -197,124 +182,10 @@ class CameraAnswer(BaseModel):
     error: str | None = Field(default=None, description="Why the frame cannot be used; the camera goes on.")
 
 
-class FrameFaceAnswer(BaseModel):
-    """A face in a frame."""
-
-    emotion: str
-    confidence: float
-    probabilities: dict[str, float] = Field(description="Of every emotion; they sum to 1.")
-    box: Annotated[tuple[int, int, int, int], Field(description="x, y, width, height in pixels, inside the frame")]
-    track: int = Field(description="The same person keeps it from frame to frame.")
-    model_version: str = Field(description="The release that answered.")
-
-
-class FrameAnswer(BaseModel):
-    """A frame that was analysed."""
-
-    model_config = _example(_FRAME)
-
-    frame: int = Field(description="Counted from 0 over all frames of the video.")
-    timestamp: str = Field(description="Its time, HH:MM:SS.")
-    time_s: float = Field(description="Its time in seconds.")
-    faces: list[FrameFaceAnswer]
-
-
-class SummaryAnswer(BaseModel):
-    """A whole video in short."""
-
-    total_frames: int = Field(description="Frames analysed.")
-    faces_detected: int = Field(description="Faces in all of them together.")
-    dominant_emotion: str | None = Field(description="Of most faces; null if there is none.")
-    people: int = Field(description="Different tracks.")
-    model_versions: list[str] = Field(description="The releases that answered.")
-
-
-class FusedEmotionAnswer(BaseModel):
-    """What faces and speech say together."""
-
-    emotion: str = Field(description="The emotion with the largest probability.")
-    confidence: float = Field(description="Its probability.")
-    probabilities: dict[str, float] = Field(description="Of every emotion that either may have; they sum to 1.")
-
-
-class EmotionAnswer(FusedEmotionAnswer):
-    """What faces, or speech, say."""
-
-    probabilities: dict[str, float] = Field(description="Of every emotion; they sum to 1.")
-    model_version: str = Field(description="The release that answered.")
-
-
-class MomentAnswer(BaseModel):
-    """A stretch of a video, of 1.5 s: what its faces say, what its speech says, and both together."""
-
-    model_config = _example(_MOMENT)
-
-    start_s: float = Field(description="Where it begins, in seconds.")
-    end_s: float = Field(description="Where it ends, in seconds.")
-    faces: int = Field(description="Faces in all of its frames that were analysed.")
-    face: EmotionAnswer | None = Field(description="Mean of those; null if there is none.")
-    speech: EmotionAnswer | None = Field(description="Mean of the windows about it; null in silence or without sound.")
-    fused: FusedEmotionAnswer | None = Field(description="Both, weighted by confidence; or the only one there is.")
-
-
-class SoundAnswer(BaseModel):
-    """What a video's sound says, and that on one timeline with its faces."""
-
-    model_config = _example(_SOUND)
-
-    problem: str | None = Field(
-        description="Why there is no speech, or none after the last window: no sound, damaged sound, or no answer."
-    )
-    windows: list[SpeechWindowAnswer] = Field(description="Of the sound, in order; each overlaps the one before.")
-    timeline: list[MomentAnswer] = Field(description="The whole video, in order and without a gap.")
-    whole: MomentAnswer | None = Field(description="The mean of the timeline, each of faces and speech for itself.")
-
-
-class VideoAnswer(BaseModel):
-    """The faces of a video, and its speech where that was asked for."""
-
-    model_config = _example({"results": [_FRAME], "summary": _SUMMARY, "sound": _SOUND})
-
-    results: list[FrameAnswer]
-    summary: SummaryAnswer
-    sound: SoundAnswer | None = Field(default=None, description="Null unless `audio` was asked for.")
-
-
-class ProgressAnswer(BaseModel):
-    """How far the analysis of a video has come."""
-
-    frames: int = Field(description="Frames analysed so far.")
-    time_s: float = Field(description="Seconds of the video so far.")
-    duration_s: float | None = Field(description="Of the whole video, as it says itself; null if it does not.")
-    share: float | None = Field(description="0 to 1; null where the duration is unknown.")
-
-
-class JobAnswer(BaseModel):
-    """A video that is being analysed."""
-
-    model_config = _example(
-        {
-            "id": "Jq0m2zcJYBkXw5dD",
-            "state": "running",
-            "progress": {"frames": 31, "time_s": 30.0, "duration_s": 120.0, "share": 0.25},
-            "status_url": "/v1/jobs/Jq0m2zcJYBkXw5dD",
-            "result_url": "/v1/jobs/Jq0m2zcJYBkXw5dD/result",
-            "error": None,
-        }
-    )
-
-    id: str
-    state: str = Field(description="queued, running, done, failed or cancelled.")
-    progress: ProgressAnswer
-    status_url: str
-    result_url: str
-    error: str | None = Field(default=None, description="Why it failed.")
-
-
 class HealthAnswer(BaseModel):
     """Whether the gateway lives."""
 
-    model_config = _example({"status": "ok"})
+    model_config = example({"status": "ok"})
 
     status: str
 
@@ -322,7 +193,7 @@ class HealthAnswer(BaseModel):
 class ReadyAnswer(BaseModel):
     """Whether the gateway is ready."""
 
-    model_config = _example({"status": "ready", "speech": True})
+    model_config = example({"status": "ready", "speech": True})
 
     status: str
     speech: bool = Field(description="Whether the model server answers speech too; without it only faces are named.")

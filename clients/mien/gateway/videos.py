@@ -15,10 +15,10 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from mien.gateway.gateway import Gateway, RequestId, TheGateway
 from mien.gateway.guard import Caller, rated
-from mien.gateway.jobs import VideoJob
+from mien.gateway.job import VideoJob
 from mien.gateway.refusals import RequestRefusedError
-from mien.gateway.schemas import JobAnswer, VideoAnswer
 from mien.gateway.uploads import read_form
+from mien.gateway.video_schemas import JobAnswer, VideoAnswer
 
 router = APIRouter(tags=["detection"])
 jobs_router = APIRouter(prefix="/jobs", tags=["videos that take long"])
