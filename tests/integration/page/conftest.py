@@ -104,7 +104,10 @@ def browser(files: Path) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, gateway: RunningGateway) -> Iterator[Page]:
-    """The page, opened; it must write nothing on the console and ask nobody else."""
+    """The page, opened; it must write nothing on the console and ask nobody else.
+
+    Its policy forbids the `eval` by which Playwright's `wait_for_function` looks a second time: `wait_until` waits.
+    """
     page = browser.new_page()
     page.set_default_timeout(TIMEOUT_MS)
     said: list[str] = []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
+    from tests.conftest import WaitUntil
     from tests.gateways import RunningGateway
 
 pytestmark = pytest.mark.integration
@@ -54,7 +55,9 @@ def test_a_correction_goes_through_and_is_erased(page: Page, files: Path, gatewa
         assert client.get(f"/v1/feedback/{number}").status_code == 404
 
 
-def test_faces_of_a_video_and_of_a_camera_are_corrected_too(page: Page, files: Path, gateway: RunningGateway) -> None:
+def test_faces_of_a_video_and_of_a_camera_are_corrected_too(
+    page: Page, files: Path, gateway: RunningGateway, wait_until: WaitUntil
+) -> None:
     def correct(label: str) -> bytes:
         page.get_by_role("button", name="Not right?").click()
         page.get_by_label("It shows").select_option(label)
@@ -68,7 +71,7 @@ def test_faces_of_a_video_and_of_a_camera_are_corrected_too(page: Page, files: P
     choose(page, files / "film.mp4")
     slider = page.get_by_role("slider", name="Time in the video")
     slider.press("ArrowRight")
-    page.wait_for_function("document.getElementById('player').currentTime === 0.5")
+    wait_until(lambda: page.evaluate("document.getElementById('player').currentTime === 0.5"))
     kept = [correct("sad")]
     page.get_by_role("button", name="Use the camera").click()
     page.get_by_role("button", name="I agree").click()
@@ -81,7 +84,9 @@ def test_faces_of_a_video_and_of_a_camera_are_corrected_too(page: Page, files: P
             assert client.post("/v1/detect", files={"image": picture}).json()["emotion"] == "happy"
 
 
-def test_speech_is_corrected_window_by_window(page: Page, files: Path, gateway: RunningGateway) -> None:
+def test_speech_is_corrected_window_by_window(
+    page: Page, files: Path, gateway: RunningGateway, wait_until: WaitUntil
+) -> None:
     choose(page, files / "talking.mp4")
     expect(page.locator("#voices").get_by_role("button", name="Not right?")).to_be_visible()
     choose(page, files / "speech.wav")
@@ -92,7 +97,7 @@ def test_speech_is_corrected_window_by_window(page: Page, files: Path, gateway: 
     expect(dialog.get_by_role("heading")).to_have_text("What does this sound like?")
     expect(page.locator("#terms")).to_contain_text("this recording of speech")
     expect(page.locator("#correction-face")).to_be_hidden()
-    page.wait_for_function("Math.abs(document.getElementById('correction-sound').duration - 3) < 0.01")
+    wait_until(lambda: page.evaluate("Math.abs(document.getElementById('correction-sound').duration - 3) < 0.01"))
     dialog.get_by_label("It sounds").select_option("boredom")
     dialog.get_by_role("checkbox").check()
     dialog.get_by_role("button", name="Send").click()

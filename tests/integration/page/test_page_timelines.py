@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
+    from tests.conftest import WaitUntil
     from tests.gateways import RunningGateway
 
 pytestmark = pytest.mark.integration
 
 
-def test_a_videos_timeline_seeks(page: Page, files: Path) -> None:
+def test_a_videos_timeline_seeks(page: Page, files: Path, wait_until: WaitUntil) -> None:
     choose(page, files / "film.mp4")
     slider = page.get_by_role("slider", name="Time in the video")
     expect(slider).to_be_visible()
@@ -28,13 +29,15 @@ def test_a_videos_timeline_seeks(page: Page, files: Path) -> None:
     chart = slider.bounding_box()
     assert chart is not None
     slider.click(position={"x": chart["width"] * 0.75, "y": 20})
-    page.wait_for_function(f"Math.abs(document.getElementById('player').currentTime - {SECONDS * 0.75}) < 0.1")
+    wait_until(
+        lambda: page.evaluate(f"Math.abs(document.getElementById('player').currentTime - {SECONDS * 0.75}) < 0.1")
+    )
     expect(page.get_by_role("radio")).to_have_count(0)
     expect(slider).to_have_attribute("aria-valuetext", "0:04.5, no face")
     slider.press("Home")
     expect(page.get_by_role("radio")).to_have_count(1)
     slider.press("ArrowRight")
-    page.wait_for_function("document.getElementById('player').currentTime === 0.5")
+    wait_until(lambda: page.evaluate("document.getElementById('player').currentTime === 0.5"))
     page.get_by_text("As a table").click()
     expect(page.locator("details tr")).to_have_count(2 * SECONDS)
 
@@ -76,7 +79,7 @@ def test_a_video_without_sound_says_so_beside_its_faces(page: Page, files: Path)
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_a_recordings_timeline_seeks_and_shows_silence(page: Page, files: Path) -> None:
+def test_a_recordings_timeline_seeks_and_shows_silence(page: Page, files: Path, wait_until: WaitUntil) -> None:
     choose(page, files / "speech.wav")
     slider = page.get_by_role("slider", name="Time in the recording")
     expect(slider).to_be_visible()
@@ -87,7 +90,7 @@ def test_a_recordings_timeline_seeks_and_shows_silence(page: Page, files: Path) 
     expect(slider).to_have_attribute("aria-valuetext", re.compile(r"^0:00, \w+ \d+%$"))
     slider.press("End")
     expect(slider).to_have_attribute("aria-valuetext", "0:12, silence")
-    page.wait_for_function("Math.abs(document.getElementById('listener').currentTime - 12) < 0.1")
+    wait_until(lambda: page.evaluate("Math.abs(document.getElementById('listener').currentTime - 12) < 0.1"))
     expect(page.locator("#faces .card:visible")).to_have_count(1)
     page.get_by_text("As a table").click()
     expect(page.locator("details tr")).to_have_count(7)
