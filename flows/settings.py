@@ -26,7 +26,7 @@ class FlowSettings(BaseSettings):
         retrain_data: dataset of runs that a schedule or an event starts; without it such runs need one given.
         retrain_config: their configuration.
         retrain_schedule: when to retrain in any case, as a cron line in UTC such as ``0 3 * * 0``; empty for never.
-        retrain_speech_data: recordings of speech, for runs that the schedule below starts.
+        retrain_speech_data: recordings of speech, for runs that a schedule or an event starts.
         retrain_speech_config: their configuration.
         retrain_speech_schedule: as `retrain_schedule`, for speech.
         watch_interval_s: how often to look whether the dataset has changed and whether the traffic has drifted.

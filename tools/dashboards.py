@@ -240,13 +240,18 @@ DRIFT = {
         Panel(
             "Stability index",
             "short",
-            {"{{of}}": "mien_drift_index{NS}", "limit of {{of}}": "mien_drift_limit{NS}"},
+            {"{{model}}: {{of}}": "mien_drift_index{NS}", "{{model}}: limit of {{of}}": "mien_drift_limit{NS}"},
             note="Above its limit it is a drift.",
         ),
-        Panel("Labels", "percentunit", {"{{label}}, {{side}}": "mien_drift_label_share{NS}"}),
-        Panel("Mean confidence", "percentunit", {"{{side}}": "mien_drift_mean_confidence{NS}"}),
-        Panel("Faces compared", "short", {"{{side}}": "mien_drift_faces{NS}"}, is_figure=True),
-        Panel("Release", "none", {"release": "mien_drift_release{NS}"}, is_figure=True),
+        Panel("Labels", "percentunit", {"{{model}}: {{label}}, {{side}}": "mien_drift_label_share{NS}"}),
+        Panel("Mean confidence", "percentunit", {"{{model}}: {{side}}": "mien_drift_mean_confidence{NS}"}),
+        Panel(
+            "Faces and windows of speech compared",
+            "short",
+            {"{{model}}: {{side}}": "mien_drift_faces{NS}"},
+            is_figure=True,
+        ),
+        Panel("Release", "none", {"{{model}}": "mien_drift_release{NS}"}, is_figure=True),
         Panel(
             "Since somebody looked",
             "s",
@@ -259,16 +264,16 @@ DRIFT = {
             "Labels",
             "percentunit",
             {
-                "{{label}}": 'sum by (label) (rate(mien_predictions_total{model="emotion", NS}[R]))'
-                ' / ignoring (label) group_left sum(rate(mien_predictions_total{model="emotion", NS}[R]))'
+                "{{model}}: {{label}}": "sum by (model, label) (rate(mien_predictions_total{NS}[R]))"
+                " / ignoring (label) group_left sum by (model) (rate(mien_predictions_total{NS}[R]))"
             },
         ),
         Panel(
             "Confidence",
             "percentunit",
             {
-                name: f"histogram_quantile({share}, sum by (le)"
-                ' (rate(mien_confidence_bucket{model="emotion", NS}[R])))'
+                f"{{{{model}}}}: {name}": f"histogram_quantile({share}, sum by (le, model)"
+                " (rate(mien_confidence_bucket{NS}[R])))"
                 for name, share in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9))
             },
         ),

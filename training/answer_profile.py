@@ -1,7 +1,7 @@
 """How a release answers: which labels it gives, and how surely.
 
-Of the validation faces it goes into the release's manifest, so that the answers to served traffic can be held against
-it later, by `flows.traffic.drift`.
+Of the validation faces, or windows of speech, it goes into the release's manifest, so that the answers to served
+traffic can be held against it later, by `flows.traffic.drift`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _LABEL, _CONFIDENCE = "validation_predicted_{}", "validation_confidence_to_{}"
 
 @dataclass(frozen=True, slots=True)
 class AnswerProfile:
-    """The answers to many faces.
+    """The answers to many faces, or windows of speech.
 
     Attributes:
         faces: how many.
-        labels: label → share of the faces whose dominant emotion it is.
-        confidence: share of the faces whose confidence is in each bucket of `mien.contract.CONFIDENCE_BOUNDS`.
+        labels: label → share of them whose dominant emotion it is.
+        confidence: share of them whose confidence is in each bucket of `mien.contract.CONFIDENCE_BOUNDS`.
         mean_confidence: mean probability of the dominant emotion.
     """
 

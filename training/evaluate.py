@@ -219,17 +219,17 @@ def by_speaker(probabilities: NDArray[np.float32], split: Split, labels: Sequenc
 def onnx_metrics(path: Path, split: Split) -> dict[str, Any]:
     """What a release's manifest says of a classifier's ONNX file: its figures on `split`, one view of each example."""
     classifier = open_onnx(path)
-    split, probabilities = pooled(split, classifier.predict(split.examples))
-    labels = classifier.ensemble.labels
-    return release_metrics(classification_report(probabilities, split.labels, labels), probabilities)
+    answers = classifier.predict(split.examples)
+    split, probabilities = pooled(split, answers)
+    return release_metrics(classification_report(probabilities, split.labels, classifier.ensemble.labels), answers)
 
 
 def release_metrics(report: ClassificationReport, probabilities: NDArray[np.float32]) -> dict[str, Any]:
     """Figures as a release's manifest holds them.
 
     Args:
-        report: of the answers.
-        probabilities: (N, K), the answers themselves.
+        report: of the answers; of speech, by recordings.
+        probabilities: (N, K), the answers themselves; of speech, to windows, for that is what a server is asked.
     """
     return {
         "validation_accuracy": round(report.accuracy, 4),

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from flows.errors import FlowError
 from flows.feedback.dataset import FeedbackDatasets
 from flows.settings import read_flow_settings
+from mien.contract import EMOTION
 from mien.errors import SettingsError
 from mien.gateway.feedback.errors import FeedbackUnavailableError, UnknownFeedbackError
 from mien.gateway.feedback.settings import FeedbackSettings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FEEDBACK_READY = "mien.feedback.ready"
 RESOURCE = "mien.feedback"
+"""Of the event, with the name after it of the ensemble that the corrections are about."""
 
 _ACTOR = "flow"
 
@@ -96,7 +98,7 @@ def collect_feedback(data: Path | None = None, settings: CollectionSettings | No
             dataset = _build(store, datasets, accepted, data, settings.weight)
             emit_event(
                 FEEDBACK_READY,
-                resource={"prefect.resource.id": RESOURCE, "prefect.resource.name": dataset.name},
+                resource={"prefect.resource.id": f"{RESOURCE}.{EMOTION.name}", "prefect.resource.name": dataset.name},
                 payload={"data": str(dataset), "corrections": len(accepted), "new": len(news)},
             )
             store.collect(accepted, dataset.name, _ACTOR)

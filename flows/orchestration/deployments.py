@@ -2,35 +2,78 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
-from prefect.events import DeploymentEventTrigger
+from prefect.events import DeploymentEventTrigger, ResourceSpecification
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 
+from flows.feedback import collection
 from flows.feedback.collection import FEEDBACK_READY, collect_feedback
 from flows.releases import operations
+from flows.retraining import dataset_watch
 from flows.retraining.dataset_watch import DATASET_CHANGED, watch_dataset
 from flows.retraining.pipeline import retrain
 from flows.retraining.search_pipeline import search, search_trials
+from flows.traffic import drift
 from flows.traffic.drift import DRIFT_DETECTED, watch_drift
 from flows.traffic.pages import read_traffic_settings
+from mien.contract import EMOTION, SPEECH_EMOTION
 from mien.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from prefect import Flow
 
     from flows.settings import FlowSettings
+    from mien.contract import EnsembleSpec
 
 NAME = "mien"
 SPEECH = "speech"
-"""Of the retraining with recordings; every other deployment is called `NAME`."""
+"""Of what is done with recordings; every other deployment is called `NAME`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What releases of one ensemble are trained with, and when.
+
+    Attributes:
+        name: of its deployments.
+        ensemble: whose releases they are.
+        variables: what the settings' names in the environment begin with.
+        data: the dataset, if there is one.
+        config: the configuration.
+        schedule: a cron line; empty for never.
+    """
+
+    name: str
+    ensemble: EnsembleSpec
+    variables: str
+    data: Path | None
+    config: str
+    schedule: str
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The dataset, as the flows take it."""
+        return {"data": str(self.data)} if self.data else {}
+
+
+def subjects(settings: FlowSettings) -> tuple[Subject, Subject]:
+    """Faces and speech, as the settings have them."""
+    faces = settings.retrain_data, settings.retrain_config, settings.retrain_schedule
+    speech = settings.retrain_speech_data, settings.retrain_speech_config, settings.retrain_speech_schedule
+    return (
+        Subject(NAME, EMOTION, "MIEN_RETRAIN", *faces),
+        Subject(SPEECH, SPEECH_EMOTION, "MIEN_RETRAIN_SPEECH", *speech),
+    )
 
 
 def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[RunnerDeployment]:
@@ -56,59 +99,75 @@ def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[R
         )
 
     one_after_another = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
-    data = {"data": str(settings.retrain_data)} if settings.retrain_data else {}
-    speech = {"data": str(settings.retrain_speech_data)} if settings.retrain_speech_data else {}
-    release_flows = (getattr(operations, name) for name in operations.__all__)
-    found = [
-        deploy(
-            retrain,
-            parameters={**data, "config": settings.retrain_config},
-            schedule=_schedule("MIEN_RETRAIN", settings.retrain_schedule, settings.retrain_data),
-            concurrency_limit=one_after_another,
-            triggers=[retrain_on(event, settings) for event in (DATASET_CHANGED, FEEDBACK_READY, DRIFT_DETECTED)],
-        ),
-        deploy(
-            retrain,
-            SPEECH,
-            parameters={**speech, "config": settings.retrain_speech_config},
-            schedule=_schedule("MIEN_RETRAIN_SPEECH", settings.retrain_speech_schedule, settings.retrain_speech_data),
-            concurrency_limit=one_after_another,
-        ),
-        *(deploy(flow) for flow in release_flows),
-        deploy(search, parameters={**data, "config": settings.retrain_config, "on_work_pool": True}),
-        deploy(search_trials),
-    ]
     interval = timedelta(seconds=settings.watch_interval_s)
-    found.append(deploy(collect_feedback, parameters=data, interval=interval, concurrency_limit=one_after_another))
-    if settings.retrain_data:
-        found.append(deploy(watch_dataset, parameters=data, interval=interval, concurrency_limit=one_after_another))
+
+    def watch(flow: Flow[..., Any], name: str = NAME, **parameters: str) -> RunnerDeployment:
+        return deploy(flow, name, parameters=parameters, interval=interval, concurrency_limit=one_after_another)
+
+    faces, speech = subjects(settings)
+    found = [
+        *(deploy(getattr(operations, name)) for name in operations.__all__),
+        deploy(search, parameters={**faces.parameters, "config": faces.config, "on_work_pool": True}),
+        deploy(search_trials),
+        watch(collect_feedback, **faces.parameters),
+    ]
+    for subject in (faces, speech):
+        retraining = deploy(
+            retrain,
+            subject.name,
+            parameters={**subject.parameters, "config": subject.config},
+            schedule=_schedule(subject),
+            concurrency_limit=one_after_another,
+            triggers=[retrain_on(event, resource, subject) for event, resource in _events(subject)],
+        )
+        found.append(retraining)
+        if subject.data:
+            found.append(watch(watch_dataset, subject.name, **subject.parameters, ensemble=subject.ensemble.name))
     if read_traffic_settings().urls:
-        found.append(deploy(watch_drift, interval=interval, concurrency_limit=one_after_another))
+        found.append(watch(watch_drift))
     return found
 
 
-def _schedule(prefix: str, cron: str, data: Path | None) -> CronSchedule | None:
+def _schedule(subject: Subject) -> CronSchedule | None:
+    cron, variables = subject.schedule, subject.variables
     if not cron:
         return None
-    if data is None:
-        raise SettingsError(f"{prefix}_SCHEDULE is set and {prefix}_DATA is not: name the dataset to retrain with.")
+    if subject.data is None:
+        raise SettingsError(
+            f"{variables}_SCHEDULE is set and {variables}_DATA is not: name the dataset to retrain with."
+        )
     try:
         return CronSchedule(cron=cron, timezone="UTC")
     except ValidationError as error:
         raise SettingsError(
-            f"{prefix}_SCHEDULE is {cron!r}, which is no cron line. 0 3 * * 0 is every Sunday at three, UTC."
+            f"{variables}_SCHEDULE is {cron!r}, which is no cron line. 0 3 * * 0 is every Sunday at three, UTC."
         ) from error
 
 
-def retrain_on(event: str, settings: FlowSettings) -> DeploymentEventTrigger:
-    """Retrain when `event` comes, with the dataset that its payload names as ``data`` or else that of the settings."""
-    own = str(settings.retrain_data or "")
+def _events(subject: Subject) -> Iterator[tuple[str, str]]:
+    """What a retraining begins on, and what the event is of; a drift names no dataset, so there must be one."""
+    yield DATASET_CHANGED, dataset_watch.RESOURCE
+    yield FEEDBACK_READY, collection.RESOURCE
+    if subject.data:
+        yield DRIFT_DETECTED, drift.RESOURCE
+
+
+def retrain_on(event: str, resource: str, subject: Subject) -> DeploymentEventTrigger:
+    """Retrain when `event` comes, with the dataset that its payload names as ``data`` or else that of the settings.
+
+    Args:
+        event: its name.
+        resource: what it is of; the ensemble's name follows.
+        subject: what is retrained.
+    """
+    own = str(subject.data or "")
     template = f"{{{{ event.payload.data or {own!r} }}}}"
     return DeploymentEventTrigger(
-        name=f"mien: retrain on {event}",
+        name=f"mien: retrain on {event}" if subject.name == NAME else f"mien: retrain {subject.name} on {event}",
         expect={event},
+        match=ResourceSpecification({"prefect.resource.id": f"{resource}.{subject.ensemble.name}"}),
         parameters={
             "data": {"__prefect_kind": "jinja", "template": template},
-            "config": settings.retrain_config,
+            "config": subject.config,
         },
     )

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from prometheus_client.core import GaugeMetricFamily
 
+from mien.contract import ENSEMBLES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prometheus_client.core import Metric
 
 logger = logging.getLogger(__name__)
-
-DRIFT_VARIABLE = "mien_drift"
-"""The variable of Prefect's in which `flows.traffic.drift` keeps its last finding."""
 
 _TIMEOUT_S = 10.0
 _ENDS = {"success": ["COMPLETED"], "failure": ["FAILED", "CRASHED"]}
@@ -49,7 +48,7 @@ class FlowMetrics:
     def collect(self) -> Iterator[Metric]:
         """Ask Prefect. If it does not answer, ``mien_prefect_up`` is 0 and alone."""
         try:
-            families = [*self._runs(), *_drift(self._drift_finding())]
+            families = [*self._runs(), *_drift(self._drift_findings())]
         except httpx.HTTPError as error:
             logger.warning("Prefect's API does not answer: %s", str(error) or type(error).__name__)
             families = []
@@ -84,12 +83,14 @@ class FlowMetrics:
         runs = {"state": {"type": {"any_": states}}}
         return self._post("/flow_runs/filter", {"sort": "END_TIME_DESC", "limit": limit, "flow_runs": runs, **filters})
 
-    def _drift_finding(self) -> dict[str, Any]:
-        answer = self._client.get(f"/variables/name/{DRIFT_VARIABLE}")
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            return {}
-        finding: dict[str, Any] = answer.raise_for_status().json()["value"]
-        return finding
+    def _drift_findings(self) -> dict[str, dict[str, Any]]:
+        """By the ensemble's name."""
+        found = {}
+        for ensemble in ENSEMBLES:
+            answer = self._client.get(f"/variables/name/{drift_variable(ensemble.name)}")
+            if answer.status_code != httpx.codes.NOT_FOUND:
+                found[ensemble.name] = answer.raise_for_status().json()["value"]
+        return found
 
     def _post(self, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._client.post(path, json=body).raise_for_status().json()
@@ -101,24 +102,32 @@ def _state(run: dict[str, Any]) -> str:
     return str(run["state_name"]).upper()
 
 
-def _drift(finding: dict[str, Any]) -> Iterator[Metric]:
-    """The last finding that compared anything."""
-    if not finding:
-        return
-    index = GaugeMetricFamily("mien_drift_index", "Population stability index of the last finding.", labels=["of"])
-    limit = GaugeMetricFamily("mien_drift_limit", "Largest index that is no drift.", labels=["of"])
-    for of in ("label", "confidence"):
-        index.add_metric([of], finding[f"{of}_psi"])
-        limit.add_metric([of], finding[f"max_{of}_psi"])
-    share = GaugeMetricFamily("mien_drift_label_share", "Share of the faces by label.", labels=["side", "label"])
-    mean = GaugeMetricFamily("mien_drift_mean_confidence", "Mean confidence of the faces.", labels=["side"])
-    faces = GaugeMetricFamily("mien_drift_faces", "Faces that were compared.", labels=["side"])
-    for side in ("expected", "observed"):
-        profile = finding[side]
-        for label, value in profile["labels"].items():
-            share.add_metric([side, label], value)
-        mean.add_metric([side], profile["mean_confidence"])
-        faces.add_metric([side], profile["faces"])
-    release = GaugeMetricFamily("mien_drift_release", "The release whose answers were compared.")
-    release.add_metric([], finding["release"])
+def drift_variable(ensemble: str) -> str:
+    """The variable of Prefect's in which `flows.traffic.drift` keeps its last finding of an ensemble."""
+    return f"mien_drift_{ensemble}"
+
+
+def _drift(findings: dict[str, dict[str, Any]]) -> Iterator[Metric]:
+    """Of each ensemble, the last finding that compared anything."""
+    index = _gauge("index", "Population stability index of the last finding.", "of")
+    limit = _gauge("limit", "Largest index that is no drift.", "of")
+    share = _gauge("label_share", "Share of the faces, or windows of speech, by label.", "side", "label")
+    mean = _gauge("mean_confidence", "Mean confidence.", "side")
+    faces = _gauge("faces", "Faces, or windows of speech, that were compared.", "side")
+    release = _gauge("release", "The release whose answers were compared.")
+    for model, finding in findings.items():
+        for of in ("label", "confidence"):
+            index.add_metric([model, of], finding[f"{of}_psi"])
+            limit.add_metric([model, of], finding[f"max_{of}_psi"])
+        for side in ("expected", "observed"):
+            profile = finding[side]
+            for label, value in profile["labels"].items():
+                share.add_metric([model, side, label], value)
+            mean.add_metric([model, side], profile["mean_confidence"])
+            faces.add_metric([model, side], profile["faces"])
+        release.add_metric([model], finding["release"])
     yield from (index, limit, share, mean, faces, release)
+
+
+def _gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"mien_drift_{name}", documentation, labels=["model", *labels])

@@ -9,16 +9,20 @@ from prefect import flow, get_run_logger
 from prefect.events import emit_event
 from prefect.variables import Variable
 
+from mien.contract import EMOTION, ensemble_named
+
 DATASET_CHANGED = "mien.dataset.changed"
 RESOURCE = "mien.dataset"
+"""Of the event, with the name after it of the ensemble that the dataset is for."""
 
 
 @flow(name="watch-dataset")
-def watch_dataset(data: Path) -> bool:
+def watch_dataset(data: Path, ensemble: str = EMOTION.name) -> bool:
     """Compare the dataset's digest with that of the last look; the first look only remembers it.
 
     Args:
         data: a dataset as `training.dataset.load` takes it.
+        ensemble: the name of that which it is for.
 
     Returns:
         whether it has changed; the event ``mien.dataset.changed`` tells of it too, with `data` and the digest.
@@ -28,7 +32,7 @@ def watch_dataset(data: Path) -> bool:
     """
     from training.dataset import load
 
-    digest = load(data).digest
+    digest = load(data, ensemble_named(ensemble)).digest
     variable = f"dataset_{hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]}"
     before = Variable.get(variable)
     if before == digest:
@@ -40,7 +44,7 @@ def watch_dataset(data: Path) -> bool:
         return False
     emit_event(
         DATASET_CHANGED,
-        resource={"prefect.resource.id": RESOURCE, "prefect.resource.name": data.name},
+        resource={"prefect.resource.id": f"{RESOURCE}.{ensemble}", "prefect.resource.name": data.name},
         payload={"data": str(data), "digest": digest, "before": before},
     )
     Variable.set(variable, digest, overwrite=True)

@@ -1,4 +1,4 @@
-"""Looks whether the served traffic has drifted, and says so with an event that starts a retraining."""
+"""Looks whether the served traffic of each ensemble has drifted, and says so with an event that starts a retraining."""
 
 from __future__ import annotations
 
@@ -10,60 +10,75 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.events import emit_event
 from prefect.variables import Variable
 
-from flows.orchestration.run_metrics import DRIFT_VARIABLE
+from flows.orchestration.run_metrics import drift_variable
 from flows.running_server import working_copy
 from flows.traffic.pages import TrafficSettings, read_pages, read_traffic_settings
 from flows.traffic.stability import DriftSettings, Finding, read_drift_settings
 from flows.traffic.window import TrafficWindow
-from mien.contract import EMOTION
+from mien.contract import ensemble_named
 from serving import read_settings
+from serving.advice import release_name
 from training.answer_profile import AnswerProfile
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flows.traffic.pages import Pages
+    from mien.contract import EnsembleSpec
     from serving import ModelRepository
 
 DRIFT_DETECTED = "mien.drift.detected"
-RESOURCE = f"mien.release.{EMOTION.name}"
+RESOURCE = "mien.release"
+"""Of the event, with the ensemble's name after it."""
 
 
 @flow(name="watch-drift")
-def watch_drift(drift: DriftSettings | None = None, traffic: TrafficSettings | None = None) -> Finding:
+def watch_drift(drift: DriftSettings | None = None, traffic: TrafficSettings | None = None) -> list[Finding]:
     """Hold what was served since the last finding against how the release answered when it was measured.
 
-    A drift that has not been reported lately is an event ``mien.drift.detected`` with the finding, of the resource
-    ``mien.release.emotion``. If the flow dies in between, the next one reports it again. Let one run at a time: two
-    would judge the same traffic.
+    So for every ensemble that is served (MIEN_ENSEMBLES). A drift that has not been reported lately is an event
+    ``mien.drift.detected`` with the finding, of the resource ``mien.release.NAME`` after the ensemble. If the flow dies
+    in between, the next one reports it again. Let one run at a time: two would judge the same traffic.
 
     Args:
         drift: limits; by default those of the environment.
         traffic: the pages to read; by default those of the environment.
 
+    Returns:
+        What was found of each ensemble.
+
     Raises:
         TrafficError: no page can be read; the traffic counts the next time.
-        RepositoryError: the release's manifest cannot be read.
+        RepositoryError: a release's manifest cannot be read.
     """
     drift, traffic = drift or read_drift_settings(), traffic or read_traffic_settings()
     settings = read_settings()
     settings.create_state()
     repository = working_copy(settings)
-    release = repository.pointer(EMOTION).release
-    before = TrafficWindow.load(settings.state)
-    finding, window = before.look(read_pages(traffic), release, _own_profile(repository, release), drift)
-    logger = get_run_logger()
-    for url, reason in finding.unread.items():
-        logger.warning("%s could not be read (%s); its traffic counts the next time.", url, reason)
-    logger.info(finding.sentence)
+    pages = read_pages(traffic)
+    for url, reason in pages.unread.items():
+        get_run_logger().warning("%s could not be read (%s); its traffic counts the next time.", url, reason)
+    return [_look(ensemble, pages, repository, settings.state, drift) for ensemble in settings.ensembles]
+
+
+def _look(
+    ensemble: EnsembleSpec, pages: Pages, repository: ModelRepository, state: Path, drift: DriftSettings
+) -> Finding:
+    release = repository.pointer(ensemble).release
+    before = TrafficWindow.load(state, ensemble)
+    own = AnswerProfile.of_metrics(repository.manifest(ensemble, release).metrics, ensemble.labels)
+    finding, window = before.look(pages, release, own, drift)
+    get_run_logger().info(finding.sentence)
     _show(finding)
     _keep_for_metrics(finding, drift)
     if finding.is_news:
-        resource = {"prefect.resource.id": RESOURCE, "prefect.resource.name": f"release {release} of {EMOTION.name}"}
+        resource = {
+            "prefect.resource.id": f"{RESOURCE}.{ensemble.name}",
+            "prefect.resource.name": f"release {release} of {ensemble.name}",
+        }
         emit_event(DRIFT_DETECTED, resource=resource, payload=finding.as_json())
-    window.save(settings.state)
+    window.save(state)
     return finding
-
-
-def _own_profile(repository: ModelRepository, release: int) -> AnswerProfile | None:
-    return AnswerProfile.of_metrics(repository.manifest(EMOTION, release).metrics)
 
 
 def _keep_for_metrics(finding: Finding, settings: DriftSettings) -> None:
@@ -71,7 +86,7 @@ def _keep_for_metrics(finding: Finding, settings: DriftSettings) -> None:
     if finding.expected is None or finding.observed is None:
         return
     Variable.set(
-        DRIFT_VARIABLE,
+        drift_variable(finding.ensemble),
         {
             "release": finding.release,
             "label_psi": finding.label_psi,
@@ -87,12 +102,13 @@ def _keep_for_metrics(finding: Finding, settings: DriftSettings) -> None:
 
 def _show(finding: Finding) -> None:
     """Put what was compared into Prefect's page of the run."""
-    create_markdown_artifact(
-        finding.as_markdown(), key="drift", description=f"Release {finding.release}: {finding.status}"
-    )
+    key = f"drift-{finding.ensemble.replace('_', '-')}"  # a key of Prefect's has no underscores
+    title = f"{release_name(finding.release, ensemble_named(finding.ensemble))}: {finding.status}"
+    create_markdown_artifact(finding.as_markdown(), key=key, description=title)
     if finding.expected is not None and finding.observed is not None:
         from flows.traffic.drift_plot import answer_profiles
         from training.page import svg_uri
 
-        picture = svg_uri(answer_profiles(finding.expected, finding.observed))
-        create_image_artifact(picture, key="drift-picture", description="Labels and confidences, then and now")
+        items = ensemble_named(finding.ensemble).items
+        picture = svg_uri(answer_profiles(finding.expected, finding.observed, items))
+        create_image_artifact(picture, key=f"{key}-picture", description="Labels and confidences, then and now")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 BARS = 0.4
 
 
-def answer_profiles(expected: AnswerProfile, observed: AnswerProfile) -> bytes:
-    """Labels and confidences of the reference and of the traffic side by side, as SVG."""
+def answer_profiles(expected: AnswerProfile, observed: AnswerProfile, items: str) -> bytes:
+    """Labels and confidences of the reference and of the traffic side by side, as SVG; `items` is what was answered."""
     ranges = [f"≤ {CONFIDENCE_BOUNDS[0]:g}", *(f"{low:g}-{high:g}" for low, high in pairwise(CONFIDENCE_BOUNDS))]
     with mpl.rc_context(STYLE):
         figure = Figure((WIDTH, 4.2), layout="constrained")
@@ -33,9 +33,9 @@ def answer_profiles(expected: AnswerProfile, observed: AnswerProfile) -> bytes:
         _pair_of_bars(right, ranges, expected.confidence, observed.confidence)
         left.set_title("Labels")
         right.set_title("Confidence")
-        left.set_ylabel("share of the faces")
+        left.set_ylabel(f"share of the {items}")
         left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        names = [f"reference ({expected.faces:,} faces)", f"traffic ({observed.faces:,} faces)"]
+        names = [f"reference ({expected.faces:,} {items})", f"traffic ({observed.faces:,} {items})"]
         figure.legend(left.containers, names, loc="outside upper right", ncols=2)
         return svg(figure)
 

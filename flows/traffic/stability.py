@@ -3,7 +3,7 @@
 The index of two distributions p and q over the same classes is the sum of (p - q) ln(p / q). The usual reading: below
 0.1 nothing has changed, from 0.1 to 0.2 something has a little, above 0.2 (some say 0.25) it has (N. Siddiqi, "Credit
 Risk Scorecards", 2006; B. Yurdakul, "Statistical Properties of Population Stability Index", 2018). Without any change
-it is about (classes - 1) (1/n + 1/m) for n and m faces, so few faces alone can look like drift: hence `min_faces`.
+it is about (classes - 1) (1/n + 1/m) for n and m answers, so few alone can look like drift: hence `min_faces`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ import numpy as np
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mien.contract import ensemble_named
 from mien.errors import SettingsError
+from serving.advice import release_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from mien.contract import EnsembleSpec
     from training.answer_profile import AnswerProfile
 
 Status = Literal["waiting", "reference", "stable", "drifted"]
@@ -31,12 +34,13 @@ class DriftSettings(BaseSettings):
     """When traffic counts as drifted; each comes from ``MIEN_DRIFT_<NAME>`` in the environment.
 
     Attributes:
-        min_faces: that must have been served since the last finding before there is another.
+        min_faces: faces, or windows of speech, that must have been served since the last finding before there is
+            another.
         max_label_psi: largest index of the labels.
         max_confidence_psi: largest index of the confidences.
-        reference: ``release`` holds traffic against the release's validation faces, where its manifest tells of them;
-            ``traffic`` against the first `min_faces` that it served. Take that where your faces are known to be others
-            than the dataset's: it tells of changes alone.
+        reference: ``release`` holds traffic against the release's validation faces (or speech), where its manifest
+            tells of them; ``traffic`` against the first `min_faces` that it served. Take that where yours are known to
+            be others than the dataset's: it tells of changes alone.
         repeat_hours: for so long a drift that has been reported is not reported again for the same release.
     """
 
@@ -67,18 +71,20 @@ class Finding:
     """What a look at the traffic has found.
 
     Attributes:
-        release: the release that is served.
+        ensemble: what was looked at.
+        release: the release of it that is served.
         status: ``waiting`` for enough faces, taken as the ``reference``, ``stable`` or ``drifted``.
         sentence: the finding and its reasons.
         reference: what the traffic was held against; empty if it was not.
         expected: how the release answered then.
-        observed: how it has answered since the last finding; None before its first face.
+        observed: how it has answered since the last finding; None before its first answer.
         label_psi: index of the labels; None if nothing was compared.
         confidence_psi: index of the confidences.
         is_news: whether it is a drift that has not been reported lately.
         unread: pages that could not be read, and why; their traffic is looked at later.
     """
 
+    ensemble: str
     release: int
     status: Status
     sentence: str
@@ -98,13 +104,14 @@ class Finding:
         """The finding for a page of Prefect's, with how the release answered then and now where that was compared."""
         if self.expected is None or self.observed is None:
             return f"{self.sentence}\n"
+        items = ensemble_named(self.ensemble).items
         rows = "".join(
             f"| {label} | {share:.1%} | {self.observed.labels.get(label, 0.0):.1%} |\n"
             for label, share in self.expected.labels.items()
         )
         return (
             f"{self.sentence}\n\n"
-            f"| | reference: {self.expected.faces} faces | traffic: {self.observed.faces} faces |\n"
+            f"| | reference: {self.expected.faces} {items} | traffic: {self.observed.faces} {items} |\n"
             f"| --- | --- | --- |\n{rows}"
             f"| mean confidence | {self.expected.mean_confidence:.3f} | {self.observed.mean_confidence:.3f} |\n"
         )
@@ -114,29 +121,37 @@ def stability_index(expected: Sequence[float], observed: Sequence[float]) -> flo
     """The population stability index of two distributions.
 
     Args:
-        expected: faces of each class in the reference.
-        observed: faces of each class in the traffic, in the same order.
+        expected: answers of each class in the reference.
+        observed: answers of each class in the traffic, in the same order.
 
-    Half a face is added to every class, so that one without any has an index too, and less of it the fewer there are.
+    Half an answer is added to every class, so that one without any has an index too, and less of it the fewer
+    there are.
     """
     p, q = _shares(observed), _shares(expected)
     return float(np.sum((p - q) * np.log(p / q)))
 
 
 def compare(
-    release: int, expected: AnswerProfile, reference: str, observed: AnswerProfile, settings: DriftSettings
+    ensemble: EnsembleSpec,
+    release: int,
+    expected: AnswerProfile,
+    reference: str,
+    observed: AnswerProfile,
+    settings: DriftSettings,
 ) -> Finding:
     """Hold the answers to the traffic against those to the reference."""
     labels = stability_index(_counts(expected, "labels"), _counts(observed, "labels"))
     confidence = stability_index(_counts(expected, "confidence"), _counts(observed, "confidence"))
     drifted = labels > settings.max_label_psi or confidence > settings.max_confidence_psi
     sentence = (
-        f"Release {release}: {observed.faces} faces served have {'drifted' if drifted else 'not drifted'} from"
-        f" {reference}. Stability index of the labels {labels:.3f} ({settings.max_label_psi:g} is allowed), of the"
+        f"{release_name(release, ensemble)}: {observed.faces} {ensemble.items} served have"
+        f" {'drifted' if drifted else 'not drifted'} from {reference}."
+        f" Stability index of the labels {labels:.3f} ({settings.max_label_psi:g} is allowed), of the"
         f" confidences {confidence:.3f} ({settings.max_confidence_psi:g}); mean confidence"
         f" {observed.mean_confidence:.3f} against {expected.mean_confidence:.3f}."
     )
     return Finding(
+        ensemble=ensemble.name,
         release=release,
         status="drifted" if drifted else "stable",
         sentence=sentence,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,10 +13,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 
 from flows.orchestration import prefect_environment
-from mien.contract import EMOTION, EMOTION_CLASSIFIER
+from mien.contract import EMOTION, EMOTION_CLASSIFIER, ENSEMBLES, SAMPLE_RATE_HZ
 from serving import ModelRepository, Promoter, TritonServer, publish
 from serving.stubs import living_stubs
 from tests.conftest import ROOT, server_settings, skip_or_fail
@@ -100,6 +103,7 @@ def flow_metrics(
     ):
         wait_until(lambda: prefect_environment.answers(environment["PREFECT_API_URL"]), timeout_s=START_S)
         send_pictures(gateway, 6)
+        send_noise(gateway, 10)
         subprocess.run([sys.executable, "-c", RUNS], cwd=ROOT, env=environment, check=True, capture_output=True)
         login = tuple(environment["PREFECT_API_AUTH_STRING"].split(":"))
         with httpx.Client(base_url=environment["PREFECT_API_URL"], auth=login, timeout=60) as prefect:
@@ -125,6 +129,15 @@ def send_pictures(gateway: RunningGateway, number: int) -> None:
     with gateway.client() as caller:
         for _ in range(number):
             caller.post("/v1/detect", files={"image": PORTRAIT}).raise_for_status()
+
+
+def send_noise(gateway: RunningGateway, seconds: int) -> None:
+    """For a recording of speech."""
+    samples = np.random.default_rng(0).normal(0, 0.1, seconds * SAMPLE_RATE_HZ)
+    file = io.BytesIO()
+    soundfile.write(file, samples, SAMPLE_RATE_HZ, format="WAV")
+    with gateway.client() as caller:
+        caller.post("/v1/detect-audio", files={"audio": ("noise.wav", file.getvalue())}).raise_for_status()
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +187,9 @@ def test_every_query_of_every_dashboard_has_data(
 
 
 def test_the_rules_watch_what_runs(prometheus: Prometheus, wait_until: WaitUntil) -> None:
-    # The retraining failed, a run is late, six equal faces are a drift, and the candidate's stub is dead.
+    # The retraining failed, a run is late, six equal faces and windows are a drift, and the candidate's stub is dead.
     expected = {"MienRetrainingFailed", "MienRunsLate", "MienDrift", "MienModelFails"}
     query = 'group by (alertname) (ALERTS{alertname!="MienCandidateFails"})'  # needs more than six of its failures
     wait_until(lambda: {alert["metric"]["alertname"] for alert in prometheus.ask(query)} == expected)
+    drifted = {alert["metric"]["model"] for alert in prometheus.ask('ALERTS{alertname="MienDrift"}')}
+    assert drifted == {ensemble.name for ensemble in ENSEMBLES}

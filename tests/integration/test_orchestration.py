@@ -84,10 +84,10 @@ class House:
         }
         self.call("POST", "events", [body])
 
-    def deployment(self, flow: str) -> str:
-        """Id of the flow's deployment for faces."""
+    def deployment(self, flow: str, name: str = "mien") -> str:
+        """Id of the flow's deployment, by default that for faces."""
         (found,) = self._ask(
-            "deployments", {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": ["mien"]}}}
+            "deployments", {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": [name]}}}
         )
         identity: str = found["id"]
         return identity
@@ -230,7 +230,7 @@ def test_schedules_and_events_start_runs_that_do_not_overlap(house: House, wait_
     wait_until(lambda: "Completed" in house.states("watch-dataset"), **PATIENTLY)  # its schedule fired
     house.rest("watch-dataset")
     with house.retraining():
-        house.emit("mien.feedback.ready", "mien.feedback", data="/elsewhere")
+        house.emit("mien.feedback.ready", "mien.feedback.emotion", data="/elsewhere")
         wait_until(lambda: house.states("retrain") == ["Running"], **PATIENTLY)
         serve_nothing_but_happy_faces(house)
         house.start("watch-drift")
@@ -239,13 +239,19 @@ def test_schedules_and_events_start_runs_that_do_not_overlap(house: House, wait_
     first, second = house.runs("retrain")
     assert first["parameters"]["data"] == "/elsewhere"
     assert second["parameters"]["data"] == str(house.data)
-    assert {"drift", "drift-picture"} <= house.artifacts()
+    assert [run["deployment_id"] for run in (first, second)] == [house.deployment("retrain")] * 2
+    assert {"drift-emotion", "drift-emotion-picture", "drift-speech-emotion"} <= house.artifacts()
     assert second["start_time"] > first["end_time"]
     assert "/elsewhere" in first["state"]["message"]
     assert "There is no weights file /none.weights.h5" in second["state"]["message"]
     wait_until(lambda: len(house.told) >= 2, **PATIENTLY)
     assert {message["subject"] for message in house.told} == {"retrain failed"}
     assert any("There is no weights file" in message["text"] for message in house.told)  # they come in any order
+    house.emit("mien.feedback.ready", "mien.feedback.speech_emotion", data="/spoken")
+    wait_until(lambda: house.states("retrain") == ["Failed"] * 3, **PATIENTLY)
+    *_, spoken = house.runs("retrain")
+    assert spoken["deployment_id"] == house.deployment("retrain", "speech")
+    assert (spoken["parameters"]["data"], spoken["parameters"]["config"]) == ("/spoken", "speech_linear")
 
 
 def serve_nothing_but_happy_faces(house: House) -> None:
@@ -359,7 +365,7 @@ def test_a_worker_that_is_killed_comes_back_and_ends_what_was_lost(
 ) -> None:
     before = len(house.runs("retrain"))
     with house.retraining():
-        house.emit("mien.feedback.ready", "mien.feedback")
+        house.emit("mien.feedback.ready", "mien.feedback.emotion")
         wait_until(lambda: house.states("retrain")[before:] == ["Running"], **PATIENTLY)
         for command in ("prefect worker start", "prefect.engine"):
             for pid in _processes(house, command):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from prefect.events import DeploymentEventTrigger
 
 from flows.orchestration.deployments import deployments
 from flows.settings import FlowSettings, read_flow_settings
 from mien.errors import SettingsError
 
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
 
-def registered(**settings: object) -> dict[str, object]:
+
+def registered(**settings: object) -> dict[str, RunnerDeployment]:
     found = deployments(FlowSettings(**settings), {"working_dir": "/somewhere"})  # type: ignore[arg-type]
     return {deployment.full_name: deployment for deployment in found}
 
@@ -26,11 +31,42 @@ def test_only_what_there_is_gets_watched(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("MIEN_TRAFFIC_URLS", raising=False)
     assert not {"watch-dataset/mien", "watch-drift/mien"} & registered().keys()
     monkeypatch.setenv("MIEN_TRAFFIC_URLS", "http://127.0.0.1:8080/metrics")
-    assert {"watch-dataset/mien", "watch-drift/mien"} <= registered(retrain_data=Path("/faces")).keys()
+    names = registered(retrain_data=Path("/faces")).keys()
+    assert {"watch-dataset/mien", "watch-drift/mien"} <= names
+    assert "watch-dataset/speech" not in names
+
+
+@pytest.mark.parametrize(
+    ("name", "ensemble", "settings"),
+    [
+        ("mien", "emotion", {"retrain_data": Path("/faces")}),
+        ("speech", "speech_emotion", {"retrain_speech_data": Path("/voices")}),
+    ],
+)
+def test_what_happens_to_an_ensemble_retrains_it_alone(name: str, ensemble: str, settings: dict[str, object]) -> None:
+    found = registered(**settings)
+    assert started_by(found[f"retrain/{name}"]) == {
+        "mien.dataset.changed": f"mien.dataset.{ensemble}",
+        "mien.feedback.ready": f"mien.feedback.{ensemble}",
+        "mien.drift.detected": f"mien.release.{ensemble}",
+    }
+    assert found[f"watch-dataset/{name}"].parameters["ensemble"] == ensemble
+    (other,) = {"mien", "speech"} - {name}
+    assert "mien.drift.detected" not in started_by(found[f"retrain/{other}"]), "there is nothing to retrain it with"
+
+
+def started_by(deployment: RunnerDeployment) -> dict[str, str]:
+    """Which events start its runs, and what they are of."""
+    return {
+        event: trigger.match["prefect.resource.id"][0]
+        for trigger in deployment.triggers
+        if isinstance(trigger, DeploymentEventTrigger)
+        for event in trigger.expect
+    }
 
 
 def test_entrypoints_are_modules_so_that_no_folder_shadows_a_package() -> None:
-    assert {deployment.entrypoint.partition(".")[0] for deployment in registered().values()} == {"flows"}  # type: ignore[attr-defined]
+    assert {deployment.entrypoint.partition(".")[0] for deployment in registered().values()} == {"flows"}
 
 
 @pytest.mark.parametrize(

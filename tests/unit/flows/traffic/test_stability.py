@@ -9,7 +9,7 @@ import pytest
 from flows.traffic.drift_plot import answer_profiles
 from flows.traffic.stability import DriftSettings, compare, read_drift_settings, stability_index
 from mien import SettingsError
-from mien.contract import CONFIDENCE_BOUNDS, EMOTION_LABELS
+from mien.contract import CONFIDENCE_BOUNDS, EMOTION, EMOTION_LABELS, SPEECH_EMOTION
 from training.answer_profile import AnswerProfile
 
 
@@ -43,7 +43,7 @@ def test_faces_drawn_from_the_reference_do_not_drift(faces: int) -> None:
 
 
 def test_labels_that_move_are_a_drift() -> None:
-    finding = compare(1, profile(HALF), "its faces", profile({"happy": 0.9, "sad": 0.1}), DriftSettings())
+    finding = compare(EMOTION, 1, profile(HALF), "its faces", profile({"happy": 0.9, "sad": 0.1}), DriftSettings())
     assert finding.status == "drifted"
     assert finding.label_psi is not None
     assert finding.label_psi > 0.2
@@ -53,23 +53,30 @@ def test_labels_that_move_are_a_drift() -> None:
 
 
 def test_a_drift_can_be_looked_at() -> None:
-    finding = compare(1, profile(HALF), "its faces", profile({"happy": 0.9, "sad": 0.1}), DriftSettings())
+    finding = compare(EMOTION, 1, profile(HALF), "its faces", profile({"happy": 0.9, "sad": 0.1}), DriftSettings())
     assert "| happy | 50.0% | 90.0% |" in finding.as_markdown()
     assert finding.expected is not None
     assert finding.observed is not None
-    picture = answer_profiles(finding.expected, finding.observed).decode()
+    picture = answer_profiles(finding.expected, finding.observed, "faces").decode()
     assert "</svg>" in picture
 
 
+def test_a_drift_of_speech_is_told_as_one() -> None:
+    finding = compare(SPEECH_EMOTION, 1, profile(HALF), "", profile({"happy": 1.0}), DriftSettings())
+    assert finding.sentence.startswith("Release 1 of speech_emotion: 2000 windows of speech served have drifted")
+    assert "traffic: 2000 windows of speech |" in finding.as_markdown()
+    assert finding.as_json()["ensemble"] == "speech_emotion"
+
+
 def test_confidences_that_move_are_a_drift() -> None:
-    finding = compare(1, profile(HALF), "its faces", profile(HALF, bucket=3), DriftSettings())
+    finding = compare(EMOTION, 1, profile(HALF), "its faces", profile(HALF, bucket=3), DriftSettings())
     assert (finding.status, finding.label_psi) == ("drifted", pytest.approx(0))
 
 
 def test_a_limit_can_be_moved() -> None:
     moved = profile({"happy": 0.7, "sad": 0.3})
-    assert compare(1, profile(HALF), "", moved, DriftSettings(max_label_psi=0.1)).status == "drifted"
-    assert compare(1, profile(HALF), "", moved, DriftSettings(max_label_psi=0.5)).status == "stable"
+    assert compare(EMOTION, 1, profile(HALF), "", moved, DriftSettings(max_label_psi=0.1)).status == "drifted"
+    assert compare(EMOTION, 1, profile(HALF), "", moved, DriftSettings(max_label_psi=0.5)).status == "stable"
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from flows.errors import TrafficError
 from flows.traffic.pages import Pages, Samples
 from flows.traffic.stability import DriftSettings
-from flows.traffic.window import FILE, TrafficWindow
+from flows.traffic.window import TrafficWindow
 from mien import Result
-from mien.contract import EMOTION_LABELS
+from mien.contract import EMOTION, EMOTION_LABELS, SPEECH_EMOTION, SPEECH_LABELS
 from mien.metrics import TrafficMetrics
 from training.answer_profile import AnswerProfile
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flows.traffic.stability import Finding
+    from mien.contract import EnsembleSpec
 
 SETTINGS = DriftSettings(min_faces=100)
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -44,6 +45,7 @@ class Watch:
         self,
         own: AnswerProfile | None = OWN,
         *,
+        ensemble: EnsembleSpec = EMOTION,
         release: int = 1,
         settings: DriftSettings = SETTINGS,
         hours: float = 0,
@@ -52,7 +54,7 @@ class Watch:
         page = Samples.parse(generate_latest(self._registry).decode())
         pages = Pages({}, {"http://a": "gone"}) if gone else Pages({"http://a": page}, {})
         now = NOW + timedelta(hours=hours)
-        finding, window = TrafficWindow.load(self.state).look(pages, release, own, settings, now)
+        finding, window = TrafficWindow.load(self.state, ensemble).look(pages, release, own, settings, now)
         window.save(self.state)
         return finding
 
@@ -136,12 +138,32 @@ def test_only_the_faces_of_the_release_served_count_also_those_of_its_trial(watc
     assert (finding.status, finding.observed.faces) == ("stable", 100)
 
 
+def test_each_ensemble_is_looked_at_by_its_own_answers(watch: Watch) -> None:
+    own = AnswerProfile(409, {label: float(label == "boredom") for label in SPEECH_LABELS}, OWN.confidence, 0.85)
+    watch.serve("sad", 100)
+    for model, windows in (("speech_emotion", 70), ("speech_emotion_candidate", 30)):
+        watch.serve("boredom", windows, model=model)
+    found = [watch.look(), watch.look(own, ensemble=SPEECH_EMOTION)]
+    assert [(finding.ensemble, finding.status) for finding in found] == [
+        ("emotion", "drifted"),
+        ("speech_emotion", "stable"),
+    ]
+    assert found[1].reference == "its 409 validation windows of speech"
+    watch.serve("boredom", 60, model="speech_emotion")
+    later = watch.look(own, ensemble=SPEECH_EMOTION)
+    assert later.observed is not None
+    assert (later.observed.faces, later.observed.labels) == (60, own.labels)
+    assert watch.look().observed is None
+
+
 def test_without_traffic_there_is_nothing_to_find(watch: Watch) -> None:
     finding = watch.look()
     assert (finding.status, finding.observed) == ("waiting", None)
 
 
 def test_a_damaged_file_is_named(watch: Watch) -> None:
-    (watch.state / FILE).write_text("{")
-    with pytest.raises(TrafficError, match=rf"{FILE} is damaged. Delete it"):
+    watch.look()
+    (file,) = watch.state.iterdir()
+    file.write_text("{")
+    with pytest.raises(TrafficError, match=rf"{file} is damaged. Delete it"):
         watch.look()

@@ -159,8 +159,22 @@ def flow(name: str, success: str, failure: str) -> dict[str, str]:
         (UP | {'mien_flow_runs{flow="retrain",state="RUNNING"}': "1x300"}, set()),
         (UP | {'mien_flow_runs{flow="retrain",state="LATE"}': "1x300"}, {"MienRunsLate"}),
         (UP | {"mien_prefect_up": "0x300"}, {"MienPrefectDown"}),
-        (UP | {'mien_drift_index{of="label"}': "0.1x300", 'mien_drift_limit{of="label"}': "0.2x300"}, set()),
-        (UP | {'mien_drift_index{of="label"}': "0.3x300", 'mien_drift_limit{of="label"}': "0.2x300"}, {"MienDrift"}),
+        (
+            UP
+            | {
+                'mien_drift_index{model="emotion",of="label"}': "0.1x300",
+                'mien_drift_limit{model="emotion",of="label"}': "0.2x300",
+            },
+            set(),
+        ),
+        (
+            UP
+            | {
+                'mien_drift_index{model="emotion",of="label"}': "0.3x300",
+                'mien_drift_limit{model="emotion",of="label"}': "0.2x300",
+            },
+            {"MienDrift"},
+        ),
         (
             UP | {'mien_candidate_misses_total{model="emotion",candidate="2",reason="failed"}': "0+1x300"},
             {"MienCandidateFails"},
