@@ -1,6 +1,6 @@
-"""Datasets of a base and the accepted corrections, each a folder of pictures with a manifest.
+"""Datasets of a base and the accepted corrections, each a folder of pictures or recordings with a manifest.
 
-A correction's picture is named by the correction's id, so that one that is erased is found in every dataset. The base's
+A correction's file is named by the correction's id, so that one that is erased is found in every dataset. The base's
 splits are kept, and corrections are for training only: a model is never chosen by them.
 """
 
@@ -22,9 +22,7 @@ from serving.configuration import write_durably
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from flows.feedback.forms import Form
     from training.dataset import Dataset
 
 MANIFEST = "dataset.csv"
@@ -32,21 +30,23 @@ KEPT = 3
 """Datasets that are kept: a retraining that waits for its turn may still want an older one."""
 
 _BASE, _FEEDBACK = Path("base"), Path("feedback")
-_HEADER = ("path", "label", "split")
+_HEADER = ("path", "label", "speaker", "split")
 
-Row = tuple[str, str, str]
-"""A line of the manifest: path, label, split."""
+Row = tuple[str, str, str, str]
+"""A line of the manifest, as `_HEADER` names its columns."""
 
 
 class FeedbackDatasets:
-    """The datasets in a folder; one process works in it at a time.
+    """The datasets of one ensemble in a folder; one process works in it at a time.
 
     Args:
         folder: made if it is not there, readable by its owner only.
+        form: of the ensemble's examples.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, form: Form) -> None:
         self._folder = folder
+        self._form = form
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -60,24 +60,32 @@ class FeedbackDatasets:
         """The datasets, the oldest first."""
         return sorted(path for path in self._folder.glob("feedback-*") if path.is_dir())
 
-    def build(self, base: Dataset, faces: Mapping[str, tuple[str, bytes]], weight: int) -> Path:
+    def build(self, base: Dataset, source: Path, corrections: Mapping[str, tuple[str, bytes]], weight: int) -> Path:
         """Write a dataset; it is there whole or not at all.
 
         Args:
             base: what the corrections are added to.
-            faces: by the correction's id, its label and its picture as the bytes of a file.
+            source: what the base was loaded from.
+            corrections: by the correction's id, its label and what the form keeps of it.
             weight: how many times each correction counts.
 
         Returns:
             its folder, which `training.dataset.load` reads.
+
+        Raises:
+            OSError: a file of the base is gone, or nothing can be written.
         """
         for broken in self._folder.glob(".feedback-*"):
             shutil.rmtree(broken)
         name = f"feedback-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(2)}"
         beside = self._folder / f".{name}"
-        rows = _write_base(beside, base)
-        for identifier, (label, content) in faces.items():
-            rows += [_write_correction(beside, identifier, label, content)] * weight
+        rows: list[Row] = []
+        for number, one in enumerate(self._form.examples(base, source)):
+            path = _write(beside, _BASE / one.split / one.label / f"{number:06d}{one.suffix}", one.content)
+            rows.append((path, one.label, one.speaker, one.split))
+        for identifier, (label, content) in corrections.items():
+            path = _write(beside, _FEEDBACK / label / f"{identifier}{self._form.suffix}", content)
+            rows += [(path, label, "", "train")] * weight
         _write_manifest(beside, rows)
         return beside.rename(self._folder / name)
 
@@ -88,10 +96,10 @@ class FeedbackDatasets:
             shutil.rmtree(path.rename(path.with_name(f".{path.name}")))
 
     def keep_only(self, identifiers: Collection[str]) -> int:
-        """Remove the pictures of all other corrections from every dataset; returns how many."""
+        """Remove the files of all other corrections from every dataset; returns how many."""
         removed = 0
         for path in self.paths():
-            gone = [file for file in (path / _FEEDBACK).glob("*/*.png") if file.stem not in identifiers]
+            gone = [file for file in (path / _FEEDBACK).glob(f"*/*{self._form.suffix}") if file.stem not in identifiers]
             if gone:
                 names = {file.relative_to(path).as_posix() for file in gone}
                 _write_manifest(path, [row for row in _read_manifest(path) if row[0] not in names])
@@ -101,31 +109,11 @@ class FeedbackDatasets:
         return removed
 
 
-def _write_base(folder: Path, base: Dataset) -> list[Row]:
-    rows: list[Row] = []
-    for split, part in base.splits.items():
-        for number, (image, index) in enumerate(zip(part.examples, part.labels, strict=True)):
-            label = base.labels[index]
-            path = _BASE / split / label / f"{number:06d}.png"
-            _write_picture(folder / path, image[..., 0])
-            rows.append((path.as_posix(), label, split))
-    return rows
-
-
-def _write_correction(folder: Path, identifier: str, label: str, content: bytes) -> Row:
-    from training.sources import decode
-
-    image, _ = decode(content)
-    path = _FEEDBACK / label / f"{identifier}.png"
-    _write_picture(folder / path, image)
-    return path.as_posix(), label, "train"
-
-
-def _write_picture(path: Path, image: NDArray[np.uint8]) -> None:
-    import cv2
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+def _write(folder: Path, path: Path, content: bytes) -> str:
+    file = folder / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return path.as_posix()
 
 
 def _write_manifest(folder: Path, rows: Sequence[Row]) -> None:
@@ -136,4 +124,4 @@ def _write_manifest(folder: Path, rows: Sequence[Row]) -> None:
 
 def _read_manifest(folder: Path) -> list[Row]:
     with (folder / MANIFEST).open(newline="") as file:
-        return [(path, label, split) for path, label, split in list(csv.reader(file))[1:]]
+        return [(path, label, speaker, split) for path, label, speaker, split in list(csv.reader(file))[1:]]

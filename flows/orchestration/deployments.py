@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,60 +19,23 @@ from flows.retraining import dataset_watch
 from flows.retraining.dataset_watch import DATASET_CHANGED, watch_dataset
 from flows.retraining.pipeline import retrain
 from flows.retraining.search_pipeline import search, search_trials
+from flows.retraining.subject import subjects
 from flows.traffic import drift
 from flows.traffic.drift import DRIFT_DETECTED, watch_drift
 from flows.traffic.pages import read_traffic_settings
-from mien.contract import EMOTION, SPEECH_EMOTION
+from mien.contract import EMOTION
 from mien.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from prefect import Flow
 
+    from flows.retraining.subject import Subject
     from flows.settings import FlowSettings
-    from mien.contract import EnsembleSpec
 
 NAME = "mien"
-SPEECH = "speech"
-"""Of what is done with recordings; every other deployment is called `NAME`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What releases of one ensemble are trained with, and when.
-
-    Attributes:
-        name: of its deployments.
-        ensemble: whose releases they are.
-        variables: what the settings' names in the environment begin with.
-        data: the dataset, if there is one.
-        config: the configuration.
-        schedule: a cron line; empty for never.
-    """
-
-    name: str
-    ensemble: EnsembleSpec
-    variables: str
-    data: Path | None
-    config: str
-    schedule: str
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """The dataset, as the flows take it."""
-        return {"data": str(self.data)} if self.data else {}
-
-
-def subjects(settings: FlowSettings) -> tuple[Subject, Subject]:
-    """Faces and speech, as the settings have them."""
-    faces = settings.retrain_data, settings.retrain_config, settings.retrain_schedule
-    speech = settings.retrain_speech_data, settings.retrain_speech_config, settings.retrain_speech_schedule
-    return (
-        Subject(NAME, EMOTION, "MIEN_RETRAIN", *faces),
-        Subject(SPEECH, SPEECH_EMOTION, "MIEN_RETRAIN_SPEECH", *speech),
-    )
+"""Of every deployment that is not about one ensemble; `flows.retraining.subject` has the names of those."""
 
 
 def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[RunnerDeployment]:
@@ -104,14 +66,14 @@ def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[R
     def watch(flow: Flow[..., Any], name: str = NAME, **parameters: str) -> RunnerDeployment:
         return deploy(flow, name, parameters=parameters, interval=interval, concurrency_limit=one_after_another)
 
-    faces, speech = subjects(settings)
+    known = subjects(settings)
+    faces = known[EMOTION.name]
     found = [
         *(deploy(getattr(operations, name)) for name in operations.__all__),
         deploy(search, parameters={**faces.parameters, "config": faces.config, "on_work_pool": True}),
         deploy(search_trials),
-        watch(collect_feedback, **faces.parameters),
     ]
-    for subject in (faces, speech):
+    for subject in known.values():
         retraining = deploy(
             retrain,
             subject.name,
@@ -121,8 +83,11 @@ def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[R
             triggers=[retrain_on(event, resource, subject) for event, resource in _events(subject)],
         )
         found.append(retraining)
+        whose = {**subject.parameters, "ensemble": subject.ensemble.name}
         if subject.data:
-            found.append(watch(watch_dataset, subject.name, **subject.parameters, ensemble=subject.ensemble.name))
+            found.append(watch(watch_dataset, subject.name, **whose))
+        if subject.data or subject is faces:  # one must run in any case: it takes what was erased out of all datasets
+            found.append(watch(collect_feedback, subject.name, **whose))
     if read_traffic_settings().urls:
         found.append(watch(watch_drift))
     return found

@@ -30,7 +30,7 @@ from flows.retraining.one_at_a_time import only_run
 from flows.retraining.report_link import link_report
 from flows.retraining.subject import ensemble_of
 from flows.running_server import check_serving, promoter_of, working_copy
-from mien.contract import AUDIO, EMOTION
+from mien.contract import AUDIO
 from serving import ModelRepository, publish, read_settings
 from serving.configuration import write_durably
 from serving.errors import ServingError
@@ -97,8 +97,8 @@ def retrain(
         check_serving(settings, ensemble)
     runs = settings.state.resolve() / "runs"
     with only_run(runs, UUID(flow_run.id)):
-        if feedback and ensemble.name == EMOTION.name:  # corrections are given to faces alone
-            data = add_feedback(data)
+        if feedback:
+            data = add_feedback(data, ensemble)
         budgets = budgets or Budgets()
         return _retrain(data, config, ensemble, runs, promote=promote, accept_anyway=accept_anyway, budgets=budgets)
 
@@ -128,11 +128,11 @@ def _retrain(
 
 
 @task(cache_policy=NO_CACHE)
-def add_feedback(data: Path) -> Path:
+def add_feedback(data: Path, ensemble: EnsembleSpec) -> Path:
     """The dataset with the corrections that people gave and a reviewer accepted; itself if there are none."""
     from flows.feedback.collection import with_corrections
 
-    dataset = with_corrections(data)
+    dataset = with_corrections(data, ensemble)
     if dataset != data:
         get_run_logger().info("%s is %s with the accepted corrections", dataset, data)
     return dataset

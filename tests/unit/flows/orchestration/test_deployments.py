@@ -33,7 +33,8 @@ def test_only_what_there_is_gets_watched(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MIEN_TRAFFIC_URLS", "http://127.0.0.1:8080/metrics")
     names = registered(retrain_data=Path("/faces")).keys()
     assert {"watch-dataset/mien", "watch-drift/mien"} <= names
-    assert "watch-dataset/speech" not in names
+    assert "collect-feedback/mien" in registered(), "what was erased leaves the datasets whatever the settings are"
+    assert not {"watch-dataset/speech", "collect-feedback/speech"} & names
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,9 @@ def test_what_happens_to_an_ensemble_retrains_it_alone(name: str, ensemble: str,
         "mien.feedback.ready": f"mien.feedback.{ensemble}",
         "mien.drift.detected": f"mien.release.{ensemble}",
     }
-    assert found[f"watch-dataset/{name}"].parameters["ensemble"] == ensemble
+    for watcher in ("watch-dataset", "collect-feedback"):
+        (data,) = settings.values()
+        assert found[f"{watcher}/{name}"].parameters == {"data": str(data), "ensemble": ensemble}
     (other,) = {"mien", "speech"} - {name}
     assert "mien.drift.detected" not in started_by(found[f"retrain/{other}"]), "there is nothing to retrain it with"
 
