@@ -227,9 +227,17 @@ RELEASES = {
         ),
     ],
     "Flows": [
-        Panel("Since the last success", "s", {"{{flow}}": "time() - mien_flow_last_success_timestamp_seconds{NS}"}),
-        Panel("Since the last failure", "s", {"{{flow}}": "time() - mien_flow_last_failure_timestamp_seconds{NS}"}),
-        Panel("Duration of the last success", "s", {"{{flow}}": "mien_flow_last_success_seconds{NS}"}),
+        Panel(
+            "Since the last success",
+            "s",
+            {"{{flow}}/{{deployment}}": "time() - mien_flow_last_success_timestamp_seconds{NS}"},
+        ),
+        Panel(
+            "Since the last failure",
+            "s",
+            {"{{flow}}/{{deployment}}": "time() - mien_flow_last_failure_timestamp_seconds{NS}"},
+        ),
+        Panel("Duration of the last success", "s", {"{{flow}}/{{deployment}}": "mien_flow_last_success_seconds{NS}"}),
         Panel("Runs that have not ended", "short", {"{{flow}} {{state}}": "sum by (flow, state) (mien_flow_runs{NS})"}),
         Panel("Prefect's server", "bool_on_off", {"answers": "mien_prefect_up{NS}"}, is_figure=True),
     ],

@@ -19,7 +19,7 @@ from flows.retraining import dataset_watch
 from flows.retraining.dataset_watch import DATASET_CHANGED, watch_dataset
 from flows.retraining.pipeline import retrain
 from flows.retraining.search_pipeline import search, search_trials
-from flows.retraining.subject import subjects
+from flows.retraining.subject import NAME, subjects
 from flows.traffic import drift
 from flows.traffic.drift import DRIFT_DETECTED, watch_drift
 from flows.traffic.pages import read_traffic_settings
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
     from flows.retraining.subject import Subject
     from flows.settings import FlowSettings
-
-NAME = "mien"
-"""Of every deployment that is not about one ensemble; `flows.retraining.subject` has the names of those."""
 
 
 def deployments(settings: FlowSettings, job_variables: dict[str, Any]) -> list[RunnerDeployment]:

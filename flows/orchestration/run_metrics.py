@@ -6,13 +6,14 @@ Prefect's own metrics tell of its server's requests, not of runs. Everything is 
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
 from prometheus_client.core import GaugeMetricFamily
 
+from flows.retraining.subject import NAME
 from mien.contract import ENSEMBLES
 
 if TYPE_CHECKING:
@@ -57,19 +58,20 @@ class FlowMetrics:
 
     def _runs(self) -> Iterator[Metric]:
         flows = {flow["id"]: flow["name"] for flow in self._post("/flows/filter", {})}
+        whose = ["flow", "deployment"]
         ended = {
             end: GaugeMetricFamily(
-                f"mien_flow_last_{end}_timestamp_seconds", f"When a flow's last {end} was.", labels=["flow"]
+                f"mien_flow_last_{end}_timestamp_seconds", f"When a flow's last {end} was.", labels=whose
             )
             for end in _ENDS
         }
-        took = GaugeMetricFamily("mien_flow_last_success_seconds", "How long it ran.", labels=["flow"])
-        for identifier, name in flows.items():
+        took = GaugeMetricFamily("mien_flow_last_success_seconds", "How long it ran.", labels=whose)
+        for flow, deployment, runs in self._deployments(flows):
             for end, states in _ENDS.items():
-                for run in self._runs_in(states, 1, flows={"id": {"any_": [identifier]}}):
-                    ended[end].add_metric([name], datetime.fromisoformat(run["end_time"]).timestamp())
+                for run in self._runs_in(states, 1, **runs):
+                    ended[end].add_metric([flow, deployment], datetime.fromisoformat(run["end_time"]).timestamp())
                     if end == "success":
-                        took.add_metric([name], run["total_run_time"])
+                        took.add_metric([flow, deployment], run["total_run_time"])
         unfinished = GaugeMetricFamily(
             "mien_flow_runs", "Runs that have not ended, by state: LATE, RUNNING, …", labels=["flow", "state"]
         )
@@ -78,10 +80,30 @@ class FlowMetrics:
             unfinished.add_metric(labels, count)
         yield from (*ended.values(), took, unfinished)
 
-    def _runs_in(self, states: list[str], limit: int, **filters: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    def _deployments(self, flows: dict[str, str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """A flow, a deployment of it, and how to ask for its runs; those from a shell count as the first's, `NAME`."""
+        known: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        for deployment in self._post("/deployments/filter", {}):
+            known[deployment["flow_id"]][deployment["name"]] = deployment["id"]
+        for identifier, flow in flows.items():
+            for name in sorted({NAME, *known[identifier]}):
+                own = known[identifier].get(name)
+                whose: dict[str, Any] = {"operator": "or_", "any_": [own] if own else []}
+                if name == NAME:
+                    whose["is_null_"] = True
+                yield flow, name, {"flows": {"id": {"any_": [identifier]}}, "deployment_id": whose}
+
+    def _runs_in(
+        self,
+        states: list[str],
+        limit: int,
+        flows: dict[str, Any] | None = None,
+        **runs: Any,  # noqa: ANN401
+    ) -> list[dict[str, Any]]:
         """Runs in these states, the last to end first."""
-        runs = {"state": {"type": {"any_": states}}}
-        return self._post("/flow_runs/filter", {"sort": "END_TIME_DESC", "limit": limit, "flow_runs": runs, **filters})
+        wanted = {"state": {"type": {"any_": states}}, **runs}
+        body = {"sort": "END_TIME_DESC", "limit": limit, "flow_runs": wanted}
+        return self._post("/flow_runs/filter", body | ({"flows": flows} if flows else {}))
 
     def _drift_findings(self) -> dict[str, dict[str, Any]]:
         """By the ensemble's name."""

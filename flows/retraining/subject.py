@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from flows.settings import FlowSettings
     from mien.contract import EnsembleSpec
 
+NAME = "mien"
+"""Of every deployment that is not about another ensemble than `emotion`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -45,7 +48,7 @@ def subjects(settings: FlowSettings) -> dict[str, Subject]:
     faces = settings.retrain_data, settings.retrain_config, settings.retrain_schedule
     speech = settings.retrain_speech_data, settings.retrain_speech_config, settings.retrain_speech_schedule
     return {
-        EMOTION.name: Subject(EMOTION, "mien", "MIEN_RETRAIN", *faces),
+        EMOTION.name: Subject(EMOTION, NAME, "MIEN_RETRAIN", *faces),
         SPEECH_EMOTION.name: Subject(SPEECH_EMOTION, "speech", "MIEN_RETRAIN_SPEECH", *speech),
     }
 

@@ -266,16 +266,17 @@ def test_prometheus_learns_how_runs_ended(house: House) -> None:
     (url,) = re.findall(r"metrics +(http://\S+) \(of the flows\)", house.output.read_text())
     page = httpx.get(url, timeout=60).raise_for_status().text
     samples = {
-        (sample.name, sample.labels.get("flow", "")): sample.value
+        (sample.name, sample.labels.get("flow", ""), sample.labels.get("deployment", "")): sample.value
         for family in text_string_to_metric_families(page)
         for sample in family.samples
     }
-    assert samples["mien_prefect_up", ""] == 1
-    *_, last = house.runs("retrain")
-    ended = datetime.fromisoformat(last["end_time"]).timestamp()
-    assert samples["mien_flow_last_failure_timestamp_seconds", "retrain"] == pytest.approx(ended, abs=1)
-    assert ("mien_flow_last_success_timestamp_seconds", "retrain") not in samples
-    assert ("mien_flow_last_success_timestamp_seconds", "watch-dataset") in samples
+    assert samples["mien_prefect_up", "", ""] == 1
+    for name in ("mien", "speech"):
+        *_, last = [run for run in house.runs("retrain") if run["deployment_id"] == house.deployment("retrain", name)]
+        ended = datetime.fromisoformat(last["end_time"]).timestamp()
+        assert samples["mien_flow_last_failure_timestamp_seconds", "retrain", name] == pytest.approx(ended, abs=1)
+        assert ("mien_flow_last_success_timestamp_seconds", "retrain", name) not in samples
+    assert ("mien_flow_last_success_timestamp_seconds", "watch-dataset", "mien") in samples
 
 
 @pytest.mark.slow

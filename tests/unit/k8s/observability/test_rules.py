@@ -154,6 +154,14 @@ def flow(name: str, success: str, failure: str) -> dict[str, str]:
         (flow("retrain", "600x300", "300x300"), set()),
         (flow("retrain", "300x300", "600x300"), {"MienRetrainingFailed"}),
         (flow("retrain", "", "600x300"), {"MienRetrainingFailed"}),
+        (
+            UP
+            | {
+                'mien_flow_last_failure_timestamp_seconds{flow="retrain",deployment="speech"}': "600x300",
+                'mien_flow_last_success_timestamp_seconds{flow="retrain",deployment="mien"}': "900x300",
+            },
+            {"MienRetrainingFailed"},  # that of faces makes up for nothing
+        ),
         (flow("collect-feedback", "300x300", "600x300"), {"MienFlowFails"}),
         (flow("watch-drift", "0+60x300", ""), set()),
         (UP | {'mien_flow_runs{flow="retrain",state="RUNNING"}': "1x300"}, set()),
