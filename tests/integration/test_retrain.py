@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,10 @@ from mien.contract import (
     SAMPLE_RATE_HZ,
     SPEECH_EMOTION,
 )
+from mien.gateway.feedback.kinds import SPEECH
+from mien.gateway.feedback.settings import FeedbackSettings
+from mien.gateway.feedback.store import FeedbackStore, GivenCorrection
+from mien.gateway.feedback.tables import State
 from serving import ModelRepository
 from tests.unit.training.faces import write_tree
 from training.export.golden import synthetic_speech
@@ -203,11 +209,21 @@ def write_recordings(folder: Path) -> Path:
     return folder
 
 
-def test_a_configuration_of_speech_makes_a_release_of_speech(
-    server: TritonServer, prefect_api: str, tmp_path: Path
+def accept_a_correction_of_speech() -> None:
+    """Of what is said in the recordings' manner; into the store that the environment names."""
+    with io.BytesIO() as file, closing(FeedbackStore(FeedbackSettings())) as store:
+        soundfile.write(file, synthetic_speech(1, seed=1)[0], SAMPLE_RATE_HZ, "PCM_16", format="FLAC")
+        given = GivenCorrection("happy", "sad", "1", file.getvalue(), kind=SPEECH)
+        store.review(store.add(given, "anonymous").id, State.ACCEPTED, "operator:me")
+
+
+def test_a_configuration_of_speech_makes_a_release_of_speech_with_its_corrections(
+    server: TritonServer, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, config = write_recordings(tmp_path / "recordings"), tmp_path / "brief_speech.py"
     config.write_text(SPEECH_CONFIG)
+    monkeypatch.setenv("MIEN_STATE", str(server.settings.state))
+    accept_a_correction_of_speech()
     environment = os.environ | {
         "MIEN_STATE": str(server.settings.state),
         "MIEN_MODEL_REPOSITORY": str(server.settings.model_repository),
@@ -222,6 +238,8 @@ def test_a_configuration_of_speech_makes_a_release_of_speech(
     assert "Release 2 is served." in ended.stdout
     with server.control() as control:
         assert [control.infer_zeros(ensemble) for ensemble in (EMOTION, SPEECH_EMOTION)] == [1, 2]
+    dataset = ModelRepository(server.settings.model_repository).manifest(SPEECH_EMOTION, 2).dataset.name
+    assert dataset.startswith("feedback-")
 
 
 def test_without_a_server_nothing_begins(tmp_path: Path) -> None:
