@@ -57,6 +57,8 @@ def variables(serving: ServingSettings) -> dict[str, str]:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
         # In memory, a restart of the server would forget who holds a place, and the place would never be free again.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        # Its own broker loses a notification that SQLite refuses four times in a tenth of a second.
+        "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "flows.orchestration.messages",
         # Whoever may use the API may run commands: no other user of this machine, no page in the operator's browser.
         "PREFECT_SERVER_API_AUTH_STRING": login,
         "PREFECT_API_AUTH_STRING": login,
