@@ -45,6 +45,8 @@ ROOT = Path(__file__).parents[2]
 PORTRAIT = ROOT / "docs/portraits/astronaut.jpg"
 HAPPY_FACES = 12
 PATIENTLY = {"timeout_s": 240.0, "every_s": 1.0}  # Prefect's server has other things to do than to answer us
+DATABASE_S = 120.0
+"""It waits 60 s for a locked SQLite itself, before it answers that it could not."""
 
 UNTAUGHT = """
 from pathlib import Path
@@ -129,7 +131,7 @@ class House:
     def call(self, method: str, path: str, body: object) -> Any:  # noqa: ANN401 (whatever JSON the API answers)
         """Ask Prefect's API; like its own client, once more where its database was locked for a moment."""
         for _ in range(20):
-            answer = httpx.request(method, f"{self.api}/{path}", json=body, auth=self.login, timeout=60)
+            answer = httpx.request(method, f"{self.api}/{path}", json=body, auth=self.login, timeout=DATABASE_S)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
         answer.raise_for_status()
