@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from benchmarks.gateway import memory_mib
-from mien import AsyncEmotionClient, ClientSettings, EmotionClient, ServerOverloadedError
+from mien import AsyncEmotionClient, ClientSettings, EmotionClient, MienError, ServerOverloadedError
 from mien.contract import EMOTION
 from mien.gateway.room import GRACE_S
 from mien.gateway.settings import GatewaySettings
@@ -43,6 +43,8 @@ CALLERS = 2
 """Of each kind, so that the machine is not full without the bad ones."""
 PAUSE_S = 0.01
 MAX_RATIO = 1.5
+MAX_DEATHS = 3
+"""Of Triton in the middle of a round, of its own fault (docs/security.md); `test_cancelled_calls.py` counts them."""
 AT_ONCE = 200
 WARM_FLOODS = 5
 """Threads, buffers and each size of batch take memory at first and keep it; only then more would be a leak."""
@@ -72,14 +74,23 @@ def gateway(server: TritonServer, tmp_path: Path) -> Iterator[RunningGateway]:
 
 
 def latencies(call: Callable[[], object], seconds: float) -> list[float]:
-    """Seconds that each call of `CALLERS` callers took, who pause a little after each."""
+    """Seconds that each call of `CALLERS` callers took, who pause a little after each.
+
+    Raises:
+        MienError, httpx.HTTPError: what a call raised.
+    """
     taken: list[float] = []
+    failures: list[Exception] = []
     end = time.monotonic() + seconds
 
     def loop() -> None:
-        while time.monotonic() < end:
+        while time.monotonic() < end and not failures:
             begin = time.monotonic()
-            call()
+            try:
+                call()
+            except (MienError, httpx.HTTPError) as error:
+                failures.append(error)
+                return
             taken.append(time.monotonic() - begin)
             time.sleep(PAUSE_S)
 
@@ -88,6 +99,8 @@ def latencies(call: Callable[[], object], seconds: float) -> list[float]:
         thread.start()
     for thread in threads:
         thread.join()
+    if failures:
+        raise failures[0]
     return taken
 
 
@@ -138,11 +151,20 @@ def test_others_hardly_notice_bad_clients(
         for call in calls.values():
             latencies(call, seconds)
         held = Held(server, gateway)
-        for _ in range(rounds):
-            for kind, call in calls.items():
-                without = p99_ms(latencies(call, seconds))
+        deaths = 0
+        while len(p99s["REST"]) < rounds:
+            kind = "gRPC" if len(p99s["gRPC"]) == len(p99s["REST"]) else "REST"
+            try:
+                without = p99_ms(latencies(calls[kind], seconds))
                 with bad_clients(server, gateway):
-                    p99s[kind].append((without, p99_ms(latencies(call, seconds))))
+                    p99s[kind].append((without, p99_ms(latencies(calls[kind], seconds))))
+            except (MienError, httpx.HTTPError):
+                if server.is_alive or deaths == MAX_DEATHS:
+                    raise
+                deaths += 1
+                server.restart()
+                latencies(calls[kind], seconds)
+                held = Held(server, gateway)
         held.check(wait_until)
     ratios = {kind: statistics.median(bad / good for good, bad in pairs) for kind, pairs in p99s.items()}
     for kind, pairs in p99s.items():
@@ -151,7 +173,7 @@ def test_others_hardly_notice_bad_clients(
             f"{kind}: p99 {bad:.0f} ms beside 143 bad clients, {good:.0f} ms without; ratio {ratios[kind]:.2f} (medians"
             f" of {rounds} rounds)"
         )
-    figures.add(held.text)
+    figures.add(f"{held.text}; Triton 2.51 ended of a cancelled call in {deaths} rounds, done again")
     assert max(ratios.values()) <= MAX_RATIO
 
 

@@ -1,0 +1,102 @@
+"""Row 7: callers who leave in the very moment of their answer, which ends Triton before 25.03 now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from tritonclient.grpc import service_pb2_grpc
+
+from mien import ClientSettings, EmotionClient, MienError
+from mien.contract import EMOTION
+from mien.inference import CallContext, infer_requests
+from serving.watcher import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from serving import TritonServer
+    from tests.conftest import MakeServer, WaitUntil
+    from tests.faults.conftest import Figures, Scale
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone, pytest.mark.fault(7)]
+
+CALLERS = 16
+LONGEST_S = 0.03
+"""After which a call is cancelled; most are answered by then."""
+BACK_S = 30.0
+
+
+@contextlib.contextmanager
+def watched(server: TritonServer) -> Iterator[None]:
+    """Have it started again when it ends, as `make serve` does."""
+    stop = threading.Event()
+    thread = threading.Thread(target=Watcher(server).run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+async def cancel_calls(endpoint: str, count: int, seed: int) -> int:
+    """Cancel so many calls, and one more for each that found no server; returns how many those were."""
+    generator = random.Random(seed)
+    (request,) = infer_requests(EMOTION.input.zeros(1), CallContext.create(), model=EMOTION.name, version="")
+    left, unanswered = count, 0
+
+    async def caller(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
+        nonlocal left, unanswered
+        while left > 0:
+            left -= 1
+            call = stub.ModelInfer(request)
+            await asyncio.sleep(generator.random() * LONGEST_S)
+            call.cancel()
+            try:
+                await call
+            except (asyncio.CancelledError, grpc.aio.AioRpcError) as error:
+                if getattr(error, "code", lambda: None)() == grpc.StatusCode.UNAVAILABLE:
+                    left, unanswered = left + 1, unanswered + 1
+                    await asyncio.sleep(LONGEST_S)
+
+    async with grpc.aio.insecure_channel(endpoint) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        await asyncio.gather(*(caller(stub) for _ in range(CALLERS)))
+    return unanswered
+
+
+@pytest.mark.timeout(300)
+def test_a_server_that_a_cancelled_call_ends_is_back_soon(
+    make_server: MakeServer,
+    tmp_path: Path,
+    wait_until: WaitUntil,
+    scale: Scale,
+    figures: Figures,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    count = scale.of(full=10_000, short=1_000)
+    with make_server(tmp_path / "state") as server, watched(server):
+        asyncio.run(cancel_calls(server.endpoint, count, scale.seed))
+        begin = time.monotonic()
+        with EmotionClient(ClientSettings(endpoints=server.endpoint, retry_attempts=1)) as client:
+
+            def answers() -> bool:
+                with contextlib.suppress(MienError):
+                    return len(client.classify(EMOTION.input.zeros(1))) == 1
+                return False
+
+            wait_until(answers, timeout_s=BACK_S)
+        back_s = time.monotonic() - begin
+    deaths = caplog.text.count("its process ended")
+    figures.add(
+        f"{count:,} calls cancelled about when they are answered: Triton 2.51 ended {deaths} times and was started"
+        f" again; answers {back_s:.1f} s after the last of them"
+    )
