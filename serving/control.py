@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 _LOAD_TIMEOUT_S = 120.0
 _CALL_TIMEOUT_S = 5.0
 
-# A server that has just started is found at once instead of after gRPC's back-off of a second.
+# A server that has just started is found at once instead of after gRPC's back-off of a second. What gRPC calls the
+# least back-off is the time that a connection gets to be made, which a busy server may need.
 _CHANNEL_OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 500),
 ]
 

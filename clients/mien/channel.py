@@ -47,7 +47,8 @@ def options(settings: ClientSettings) -> Options:
         # Pings without calls would break Triton's default rule of at most one in five minutes: it hangs up.
         ("grpc.keepalive_permit_without_calls", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        # Not what its name says: the time that a connection gets to be made, over a slow network, by a busy server.
+        ("grpc.min_reconnect_backoff_ms", 2000),
         ("grpc.max_reconnect_backoff_ms", 2000),
     ]
     if settings.attempt_timeout_s is not None:
