@@ -1,11 +1,10 @@
-"""Row 7: callers who leave in the very moment of their answer, which ends Triton before 25.03 now and then."""
+"""Row 7: callers who leave in the very moment of their answer, which ends Triton 2.51 now and then."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -13,16 +12,13 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2_grpc
 
-from mien import ClientSettings, EmotionClient, MienError
 from mien.contract import EMOTION
 from mien.inference import CallContext, infer_requests
-from serving.watcher import Watcher
+from tests.lifecycle import answers, watched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from serving import TritonServer
     from tests.conftest import MakeServer, WaitUntil
     from tests.faults.conftest import Figures, Scale
 
@@ -34,43 +30,28 @@ LONGEST_S = 0.03
 BACK_S = 30.0
 
 
-@contextlib.contextmanager
-def watched(server: TritonServer) -> Iterator[None]:
-    """Have it started again when it ends, as `make serve` does."""
-    stop = threading.Event()
-    thread = threading.Thread(target=Watcher(server).run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-async def cancel_calls(endpoint: str, count: int, seed: int) -> int:
-    """Cancel so many calls, and one more for each that found no server; returns how many those were."""
+async def cancel_calls(endpoint: str, count: int, seed: int) -> None:
+    """Cancel so many calls; those that find no server do not count."""
     generator = random.Random(seed)
     (request,) = infer_requests(EMOTION.input.zeros(1), CallContext.create(), model=EMOTION.name, version="")
-    left, unanswered = count, 0
+    left = count
 
     async def caller(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> None:
-        nonlocal left, unanswered
+        nonlocal left
         while left > 0:
             left -= 1
             call = stub.ModelInfer(request)
             await asyncio.sleep(generator.random() * LONGEST_S)
             call.cancel()
-            try:
+            with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
                 await call
-            except (asyncio.CancelledError, grpc.aio.AioRpcError) as error:
-                if getattr(error, "code", lambda: None)() == grpc.StatusCode.UNAVAILABLE:
-                    left, unanswered = left + 1, unanswered + 1
-                    await asyncio.sleep(LONGEST_S)
+            if await call.code() == grpc.StatusCode.UNAVAILABLE:
+                left += 1
+                await asyncio.sleep(LONGEST_S)
 
     async with grpc.aio.insecure_channel(endpoint) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         await asyncio.gather(*(caller(stub) for _ in range(CALLERS)))
-    return unanswered
 
 
 @pytest.mark.timeout(300)
@@ -86,14 +67,7 @@ def test_a_server_that_a_cancelled_call_ends_is_back_soon(
     with make_server(tmp_path / "state") as server, watched(server):
         asyncio.run(cancel_calls(server.endpoint, count, scale.seed))
         begin = time.monotonic()
-        with EmotionClient(ClientSettings(endpoints=server.endpoint, retry_attempts=1)) as client:
-
-            def answers() -> bool:
-                with contextlib.suppress(MienError):
-                    return len(client.classify(EMOTION.input.zeros(1))) == 1
-                return False
-
-            wait_until(answers, timeout_s=BACK_S)
+        wait_until(lambda: answers(server), timeout_s=BACK_S)
         back_s = time.monotonic() - begin
     deaths = caplog.text.count("its process ended")
     figures.add(
